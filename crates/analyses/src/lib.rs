@@ -1,0 +1,33 @@
+//! Measures of trained networks: numbers in, numbers out.
+//!
+//! Every function is pure and works on host `f64` arrays, whatever device and precision they came from; a
+//! comparison with exactly 0 or 1 therefore means the value in its own dtype, since widening is exact.
+//!
+//! | module | question | names |
+//! |---|---|---|
+//! | [`collapse`] | has the loss rounded away? | `zero_loss`, `s_is_one`, `target_grad_zero`, `row_grad_zero`, `rowsum_defect` |
+//! | [`logits`] | how large are the scores? | `logit_norm`, `logit_norm_c`, `logit_max` |
+//! | [`margin`] | how far ahead is the target? | `margin_q` |
+//! | [`accuracy`] | how often is it right? | `accuracy` |
+//! | [`alignment`] | do gradient and update only scale the weights? | `nlm_grad`, `nlm_update`, `norm_growth`, norms |
+//! | [`moments`] | has the optimizer's state rounded away? | `v_zero` |
+//! | [`fourier`] | does an embedding use few frequencies? | `top5`, `gini`, `restricted_loss`, `excluded_loss` |
+//! | [`statistics`] | what do several numbers say? | mean, deviation, quantiles |
+//!
+//! # Degenerate input
+//! A NaN in what a measure reads makes the measure NaN; so does an empty set, where a mean, share or quantile
+//! does not exist. Exceptions are named where they are made. Shapes that do not fit are a slip in the calling
+//! program and panic.
+#![forbid(unsafe_code)]
+
+pub mod accuracy;
+pub mod alignment;
+pub mod collapse;
+pub mod fourier;
+pub mod logits;
+pub mod margin;
+mod matrix;
+pub mod moments;
+pub mod statistics;
+
+pub use matrix::Matrix;

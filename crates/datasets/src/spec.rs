@@ -1,0 +1,36 @@
+//! What a data set promises about its rows, known before any data is read.
+use serde::Serialize;
+
+/// The form of one input row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum InputSpec {
+    /// A vector of zeros with some ones, kept as the places of the ones.
+    OneHot {
+        /// Length of the vector.
+        width: usize,
+        /// Ones per row.
+        hot: usize,
+    },
+    /// A sequence of token ids.
+    Tokens {
+        /// Ids lie in `0..vocabulary`.
+        vocabulary: usize,
+        /// Tokens per row.
+        length: usize,
+    },
+    /// A vector of real numbers.
+    Floats {
+        /// Length of the vector.
+        width: usize,
+    },
+}
+
+/// The form of a data set's rows; models and losses are checked against it before data is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// What a model receives.
+    pub input: InputSpec,
+    /// Targets lie in `0..classes`.
+    pub classes: usize,
+}
