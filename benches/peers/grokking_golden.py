@@ -26,7 +26,7 @@ TRAIN = math.floor(0.8 * P * P)
 SHAPES = [(2 * P, 128), (128, 128), (128, P)]
 SPLIT_STREAM = len(SHAPES)
 PERMUTATION_STREAM = 1000
-PERMUTATIONS = 8
+PERMUTATIONS = 16
 STEPS = {"f64": 100, "f32": 200}
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 
@@ -168,15 +168,13 @@ def golden():
     }
 
 
-def render(data):
-    """JSON with one key per line at the top levels and long number lists on one line each."""
-    text = json.dumps(data, indent=1)
-    keep = json.JSONEncoder().encode
-    for name, entry in data["conditions"].items():
-        for dtype in DTYPES:
-            for key, values in entry[dtype].items():
-                text = text.replace(json.dumps(values, indent=1).replace("\n", "\n    "), keep(values))
-    return text + "\n"
+def render(value, indent=0):
+    """JSON with one key per line; a list without objects in it stays on one line."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    pad = " " * (indent + 1)
+    lines = [f"{pad}{json.dumps(key)}: {render(item, indent + 1)}" for key, item in value.items()]
+    return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
 
 
 def compare(new, old):
@@ -199,7 +197,7 @@ def main():
         compare(data, json.loads(FILE.read_text()))
     else:
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        FILE.write_text(render(data))
+        FILE.write_text(render(data) + "\n")
 
 
 if __name__ == "__main__":

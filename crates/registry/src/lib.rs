@@ -42,11 +42,31 @@ pub trait Entry {
 /// - `object T, init(Args);` adds `Config::init(args) -> Box<dyn T>` through each params struct's inherent
 ///   `init(&self, args)` that returns an implementor of `T`.
 /// - `config C("kind"): dyn T;` is for entries whose parameters are all there is to them: each params struct
-///   implements `T` itself and the config enum dereferences to `dyn T`.
+///   implements `T` itself and the config enum dereferences to `dyn T`. It combines with `module`.
 ///
 /// The calling crate needs `serde`, `schemars` (and `burn` for `module`) among its dependencies.
 #[macro_export]
 macro_rules! registry {
+    (
+        $(#[$meta:meta])*
+        config $config:ident($kind:literal): dyn $own:path;
+        module $module:ident : dyn $trait:path, init($args:ty);
+        $($name:literal => $variant:ident($params:ty)),+ $(,)?
+    ) => {
+        $crate::registry! {
+            $(#[$meta])*
+            config $config($kind);
+            module $module: dyn $trait, init($args);
+            $($name => $variant($params)),+
+        }
+
+        impl std::ops::Deref for $config {
+            type Target = dyn $own;
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$variant(params) => params),+ }
+            }
+        }
+    };
     (
         $(#[$meta:meta])*
         config $config:ident($kind:literal);

@@ -1,0 +1,178 @@
+//! Runs a map over the rows of plain slices: conversion, removal, special rows, threads.
+use super::{
+    AtInfinity, MapRows, MapVjpRows, Precision, Real, RowKernel, RowKernelOf,
+    isa::{self, Job},
+    kept::{Kept, Kind, gather, scatter, settle},
+    lanes,
+    storage::Stored,
+    tasks::{Tasks, of},
+};
+
+/// A map over rows of `n` entries, for one scalar.
+pub(crate) struct MapDriver<'a, T: Real> {
+    kernel: &'a dyn RowKernelOf<T>,
+    n: usize,
+    n_params: usize,
+    removed: T,
+    is_log: bool,
+    at_infinity: AtInfinity,
+    kept: Kept<'a>,
+}
+
+impl<'a, T: Real> MapDriver<'a, T> {
+    /// `kernel` and `facts` are the same object, once for the scalar and once for what does not depend on it.
+    pub(crate) fn new(kernel: &'a dyn RowKernelOf<T>, facts: &dyn RowKernel, n: usize, kept: Kept<'a>) -> Self {
+        let is_log = facts.is_log();
+        let removed = if is_log { T::neg_infinity() } else { T::zero() };
+        Self { kernel, n, n_params: facts.n_params(), removed, is_log, at_infinity: facts.at_infinity(), kept }
+    }
+
+    /// `y` of scores `x`, both `[rows, n]`; `params` is `[rows, P]`.
+    pub(crate) fn forward<S: Stored<P>, P: Precision<T = T>>(&self, x: &[S], params: &[S], y: &mut [S]) {
+        let (n, p) = (self.n, self.n_params);
+        if n == 0 {
+            return;
+        }
+        let tasks = Tasks::new(y.len() / n, n);
+        tasks.run(tasks.split(y, n), |rows, y| {
+            let room = || vec![T::zero(); tasks.block() * n];
+            let (mut x_room, mut y_room) = (room(), room());
+            let mut params_room = vec![T::zero(); tasks.block() * p];
+            let mut spare = Spare::new(n);
+            for (here, there) in tasks.blocks(rows) {
+                let x = S::load(&x[of(&there, n)], &mut x_room);
+                let params = S::load(&params[of(&there, p)], &mut params_room);
+                S::fill(&mut y[of(&here, n)], &mut y_room, |y| {
+                    self.forward_block(there.start, MapRows { n, x, params, y }, &mut spare);
+                });
+            }
+        });
+    }
+
+    fn forward_block(&self, first_row: usize, rows: MapRows<'_, T>, spare: &mut Spare<T>) {
+        let (n, p) = (self.n, self.n_params);
+        if matches!(self.kept, Kept::All) && isa::run(AllFinite(rows.x)) {
+            return self.kernel.forward_rows(rows);
+        }
+        for (row, (x, y)) in rows.x.chunks_exact(n).zip(rows.y.chunks_exact_mut(n)).enumerate() {
+            let kind = settle(x, self.kept, first_row + row, &mut spare.places);
+            let places = &spare.places;
+            y.fill(self.removed);
+            match kind {
+                Kind::Empty => {}
+                Kind::Finite => {
+                    let x = gather(x, places, &mut spare.x);
+                    let (n, params, out) = (places.len(), &rows.params[row * p..][..p], &mut spare.y[..places.len()]);
+                    self.kernel.forward_rows(MapRows { n, x, params, y: &mut *out });
+                    scatter(out, places, y);
+                }
+                Kind::Infinite(count) if self.at_infinity == AtInfinity::OneHot => {
+                    let share = T::of(1.0 / count as f64);
+                    let share = if self.is_log { share.ln_exact() } else { share };
+                    places.iter().filter(|&&place| x[place] == T::infinity()).for_each(|&place| y[place] = share);
+                }
+                Kind::Infinite(_) | Kind::Nan => places.iter().for_each(|&place| y[place] = T::nan()),
+            }
+        }
+    }
+
+    /// `dx = gᵀ ∂y/∂x` (`[rows, n]`) and `dparams = gᵀ ∂y/∂params` (`[rows, P]`).
+    pub(crate) fn vjp<S: Stored<P>, P: Precision<T = T>>(&self, from: VjpSlices<'_, S>, dx: &mut [S], dparams: &mut [S]) {
+        let (n, p) = (self.n, self.n_params);
+        if n == 0 {
+            return;
+        }
+        let tasks = Tasks::new(dx.len() / n, n);
+        let pieces = tasks.split(dx, n).into_iter().zip(tasks.split(dparams, p)).collect();
+        tasks.run(pieces, |rows, (dx, dparams): (&mut [S], &mut [S])| {
+            let room = |width: usize| vec![T::zero(); tasks.block() * width];
+            let (mut x_room, mut y_room, mut g_room, mut dx_room) = (room(n), room(n), room(n), room(n));
+            let (mut params_room, mut dparams_room) = (room(p), room(p));
+            let mut spare = Spare::new(n);
+            for (here, there) in tasks.blocks(rows) {
+                let x = S::load(&from.x[of(&there, n)], &mut x_room);
+                let y = S::load(&from.y[of(&there, n)], &mut y_room);
+                let g = S::load(&from.g[of(&there, n)], &mut g_room);
+                let params = S::load(&from.params[of(&there, p)], &mut params_room);
+                S::fill(&mut dx[of(&here, n)], &mut dx_room, |dx| {
+                    S::fill(&mut dparams[of(&here, p)], &mut dparams_room, |dparams| {
+                        let rows = MapVjpRows { n, x, y, params, g, dx, dparams };
+                        self.vjp_block(there.start, rows, &mut spare);
+                    });
+                });
+            }
+        });
+    }
+
+    fn vjp_block(&self, first_row: usize, rows: MapVjpRows<'_, T>, spare: &mut Spare<T>) {
+        let (n, p) = (self.n, self.n_params);
+        if matches!(self.kept, Kept::All) && isa::run(AllFinite(rows.x)) {
+            return self.kernel.vjp_rows(rows);
+        }
+        for (row, (x, dx)) in rows.x.chunks_exact(n).zip(rows.dx.chunks_exact_mut(n)).enumerate() {
+            let kind = settle(x, self.kept, first_row + row, &mut spare.places);
+            let places = &spare.places;
+            let dparams = &mut rows.dparams[row * p..][..p];
+            dx.fill(T::zero());
+            dparams.fill(T::zero());
+            match kind {
+                Kind::Empty => {}
+                Kind::Finite => {
+                    let out = &mut spare.dx[..places.len()];
+                    self.kernel.vjp_rows(MapVjpRows {
+                        n: places.len(),
+                        x: gather(x, places, &mut spare.x),
+                        y: gather(&rows.y[row * n..][..n], places, &mut spare.y),
+                        params: &rows.params[row * p..][..p],
+                        g: gather(&rows.g[row * n..][..n], places, &mut spare.g),
+                        dx: &mut *out,
+                        dparams,
+                    });
+                    scatter(out, places, dx);
+                }
+                // The limit is constant around the row.
+                Kind::Infinite(_) if self.at_infinity == AtInfinity::OneHot => {}
+                Kind::Infinite(_) | Kind::Nan => {
+                    places.iter().for_each(|&place| dx[place] = T::nan());
+                    dparams.fill(T::nan());
+                }
+            }
+        }
+    }
+}
+
+/// What a map's backward pass starts from, as stored: `[rows, n]` each, `params` `[rows, P]`.
+#[derive(Clone, Copy)]
+pub(crate) struct VjpSlices<'a, S> {
+    pub(crate) x: &'a [S],
+    pub(crate) y: &'a [S],
+    pub(crate) params: &'a [S],
+    pub(crate) g: &'a [S],
+}
+
+/// Room for one compacted row.
+struct Spare<T> {
+    places: Vec<usize>,
+    x: Vec<T>,
+    y: Vec<T>,
+    g: Vec<T>,
+    dx: Vec<T>,
+}
+
+impl<T: Real> Spare<T> {
+    fn new(n: usize) -> Self {
+        let room = || vec![T::zero(); n];
+        Self { places: Vec::with_capacity(n), x: room(), y: room(), g: room(), dx: room() }
+    }
+}
+
+/// Whether a block needs no special care.
+pub(crate) struct AllFinite<'a, T>(pub(crate) &'a [T]);
+
+impl<T: Real> Job for AllFinite<'_, T> {
+    type Out = bool;
+    #[inline(always)]
+    fn run(self) -> bool {
+        lanes::all_finite(self.0)
+    }
+}

@@ -1,0 +1,83 @@
+use super::{
+    Double, Half, NllOut, NllRows, NllVjpOut, Precision, Real, RowNll, Single,
+    isa::{self, Isa},
+    lanes, nll,
+};
+use crate::{
+    loss::{ExactNll, SumOrder},
+    normalizer::{SoftmaxNll, StableMaxForm, StableMaxNll},
+    testing::normal,
+};
+
+/// The order of the sum, spelled out for 35 terms: two full rounds and a tail of three.
+#[test]
+fn lane_sum_follows_the_fixed_order() {
+    let x: Vec<f32> = (0..35).map(|i| 1.0 + (i as f32 * 0.7).sin() * 1e-3 * 3f32.powi(i % 5)).collect();
+    let lane: Vec<f32> = (0..16)
+        .map(|lane| {
+            let mut sum = 0.0;
+            for term in x.iter().skip(lane).step_by(16) {
+                sum += term;
+            }
+            sum
+        })
+        .collect();
+    let pairs = |x: &[f32]| -> Vec<f32> { x.chunks(2).map(|pair| pair[0] + pair[1]).collect() };
+    let want = pairs(&pairs(&pairs(&pairs(&lane))))[0];
+    assert_eq!(lanes::lane_sum(&x).to_bits(), want.to_bits());
+    assert_ne!(want.to_bits(), lanes::sum(&x, SumOrder::Sequential).to_bits(), "the order matters here");
+    assert_eq!(lanes::lane_sum::<f64>(&[]), 0.0);
+}
+
+#[test]
+fn max_and_finiteness_look_at_every_entry() {
+    for n in [1, 2, 15, 16, 17, 63, 100] {
+        for at in 0..n {
+            let mut x = vec![-3.0f32; n];
+            x[at] = -1.0;
+            assert_eq!(lanes::max(&x), -1.0, "{n} {at}");
+            assert!(lanes::all_finite(&x));
+            for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                x[at] = odd;
+                assert!(!lanes::all_finite(&x), "{n} {at} {odd}");
+            }
+        }
+    }
+}
+
+fn same_on_every_isa<K: RowNll + Copy, P: Precision>(kernel: K) {
+    for n in [1, 2, 3, 16, 63, 113, 257] {
+        let x: Vec<P::T> = normal(n as u64, 3 * n, 4.0).into_iter().map(|x| P::round(P::T::of(x))).collect();
+        let targets = [0, n / 2, n - 1];
+        let rows = NllRows { n, x: &x, params: &[], targets: &targets };
+        let run = |isa: Isa| {
+            let zeros = |n: usize| vec![P::T::of(0.0); n];
+            let (mut loss, mut row_sum, mut scratch, mut dx) = (zeros(3), zeros(3), zeros(n), zeros(3 * n));
+            let out = NllOut { loss: &mut loss, row_sum: &mut row_sum, scratch: &mut scratch };
+            isa::run_on(isa, nll::Forward::<K, P> { loss: &kernel, rows, out });
+            let g = [P::T::of(1.0 / 1024.0); 3];
+            let out = NllVjpOut { g: &g, dx: &mut dx, dparams: &mut [] };
+            isa::run_on(isa, nll::Vjp::<K, P> { loss: &kernel, rows, out });
+            [loss, row_sum, dx].concat().into_iter().map(|x| x.wide().to_bits()).collect::<Vec<_>>()
+        };
+        let mut all = Isa::available().map(|isa| (isa, run(isa)));
+        let (best, want) = all.next().expect("the baseline is always there");
+        for (isa, got) in all {
+            assert!(got == want, "{kernel:?}, n = {n}: {isa:?} and {best:?} differ");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    fn all<K: RowNll + Copy>(kernel: K) {
+        same_on_every_isa::<K, Half>(kernel);
+        same_on_every_isa::<K, Single>(kernel);
+        same_on_every_isa::<K, Double>(kernel);
+    }
+    let sum = SumOrder::Lanes;
+    all(SoftmaxNll { sum });
+    all(StableMaxNll { sum, form: StableMaxForm::Log1p });
+    all(StableMaxNll { sum, form: StableMaxForm::Ratio });
+    all(ExactNll);
+}

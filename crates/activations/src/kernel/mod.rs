@@ -1,0 +1,118 @@
+//! Row operations: the few backend operations that carry every map and every loss of scores.
+//!
+//! - [`row_map`]: scores to weights, row by row;
+//! - [`row_loss`]: logits and a class per row to a loss per row, in a precision of the loss's own, so that `f32`
+//!   logits meet an `f64` loss without a copy of the logits;
+//! - [`row_mean`]: the mean of row losses in a fixed order.
+//!
+//! A map is a [`RowMap`], a loss a [`RowNll`]: maths on one row, written once for all scalars, with a hand-written
+//! vector-Jacobian product. The driver cuts the tensor into fixed blocks of rows, removes masked entries before the
+//! maths sees them, settles rows with NaN or infinities, converts half types, chooses the instruction set and
+//! spreads the blocks over the threads. Results have the same bits on every CPU and thread count.
+//!
+//! Devices are those [`supports`] names: flex works on the tensors' own memory, ndarray through a copy on the host.
+use std::sync::Arc;
+
+use burn::{
+    backend::{Dispatch, DispatchDevice},
+    tensor::{Device, Int, Tensor},
+};
+
+use crate::loss::LossDtype;
+
+mod drive_loss;
+mod drive_map;
+mod host;
+mod isa;
+mod keep;
+mod kept;
+pub mod lanes;
+mod map;
+mod nll;
+mod ops;
+mod precision;
+mod real;
+mod storage;
+mod tasks;
+
+pub use host::{HostBackend, HostTensor, LossInput, MapSaved, RowGrads};
+pub use keep::Keep;
+pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
+pub use nll::{LossKernel, LossKernelOf, NllOut, NllRow, NllRows, NllVjpOut, RowNll};
+pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
+pub use precision::{Double, Half, Precision, Single};
+pub use real::Real;
+
+/// Whether the row operations run on `device`. On any other they would panic, so ask when a config is resolved.
+pub fn supports(device: &Device) -> bool {
+    fn listed(device: &DispatchDevice) -> bool {
+        match device {
+            #[cfg(feature = "flex")]
+            DispatchDevice::Flex(_) => true,
+            #[cfg(feature = "ndarray")]
+            DispatchDevice::NdArray(_) => true,
+            DispatchDevice::Autodiff(device) => listed(device),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+    listed(device.as_dispatch())
+}
+
+/// Applies a map to every row of `scores`.
+///
+/// # Shapes
+/// - `scores`, result: `[rows, n]`; `row_params`: `[rows, P]` in the dtype of the scores, `None` if P = 0
+///
+/// # Panics
+/// If the device is not [supported](supports) or a shape does not fit.
+pub fn row_map(scores: Tensor<2>, row_params: Option<Tensor<2>>, keep: &Keep, kernel: Arc<dyn RowKernel>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as RowOps>::row_map(
+        scores.into_dispatch(),
+        params(row_params),
+        keep.to_dispatch(),
+        kernel,
+    ))
+}
+
+/// The loss of every row of `logits` against its class, and the row's sum, both `[rows]` in the loss dtype. Only the
+/// loss is differentiated; the gradient has the dtype of the logits.
+///
+/// A row with a NaN or a logit of +∞ gives NaN; a target that is removed gives +∞.
+///
+/// # Shapes
+/// - `logits`: `[rows, n]`; `row_params`: `[rows, P]` in the dtype of the logits, `None` if P = 0; `target`: `[rows]`
+///
+/// # Panics
+/// If the device is not [supported](supports), a shape does not fit or a target is not below n.
+pub fn row_loss(
+    logits: Tensor<2>,
+    row_params: Option<Tensor<2>>,
+    target: Tensor<1, Int>,
+    keep: &Keep,
+    kernel: Arc<dyn LossKernel>,
+    dtype: LossDtype,
+) -> (Tensor<1>, Tensor<1>) {
+    let (loss, row_sum) = <Dispatch as RowOps>::row_loss(
+        logits.into_dispatch(),
+        params(row_params),
+        target.into_dispatch(),
+        keep.to_dispatch(),
+        kernel,
+        dtype,
+    );
+    (Tensor::from_dispatch(loss), Tensor::from_dispatch(row_sum))
+}
+
+/// The mean of `x` (`[rows]`) as `[1]` in the same dtype: summed in `f64` in a fixed order, rounded once. Each row's
+/// gradient is the upstream gradient times 1/rows, in the dtype of `x`.
+///
+/// # Panics
+/// If the device is not [supported](supports).
+pub fn row_mean(x: Tensor<1>) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as RowOps>::row_mean(x.into_dispatch()))
+}
+
+fn params(row_params: Option<Tensor<2>>) -> RowParams<Dispatch> {
+    row_params.map_or(RowParams::None, |params| RowParams::Rows(params.into_dispatch()))
+}

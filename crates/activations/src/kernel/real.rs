@@ -1,0 +1,206 @@
+//! The scalars a row is computed in, with elementary functions whose bits are the same on every CPU.
+//!
+//! The standard library's `exp` and `ln` belong to the platform. These are polynomials in explicit fused
+//! multiply-adds: the compiler may put them into vectors of any width but never changes a bit.
+use std::fmt::Debug;
+
+use num_traits::{Float, FloatConst};
+
+/// A scalar a row can be computed in: `f32` or `f64`.
+///
+/// The methods of [`Float`] that map to one machine instruction (arithmetic, comparisons, `abs`, `sqrt`,
+/// `mul_add`, `is_finite`) are the same everywhere and may be used; its transcendental ones may not.
+pub trait Real: Float + FloatConst + Default + Debug + Send + Sync + 'static {
+    /// e^x to about 1 ulp; subnormal results are produced, overflow gives ∞, NaN stays NaN.
+    fn exp_exact(self) -> Self;
+
+    /// ln x to about 1 ulp (correctly rounded almost always in `f32`); ln 0 = −∞, NaN below 0.
+    fn ln_exact(self) -> Self;
+
+    /// ln(1 + x) to about 1 ulp without forming 1 + x where that would round x away.
+    fn ln_1p_exact(self) -> Self;
+
+    /// The nearest value of this type.
+    fn of(x: f64) -> Self;
+
+    /// The same value in `f64`.
+    fn wide(self) -> f64;
+}
+
+/// Coefficients 1/k! of Σ r^k/k! from the highest used power down to k = 2.
+const EXP_F32: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
+const EXP_F64: [f64; 12] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+
+/// Coefficients 2/(2k + 1) of 2 artanh(s)/s = 2 + Σ 2/(2k + 1) s^2k from k = 11 down to k = 1.
+const ARTANH: [f64; 11] = [
+    2.0 / 23.0,
+    2.0 / 21.0,
+    2.0 / 19.0,
+    2.0 / 17.0,
+    2.0 / 15.0,
+    2.0 / 13.0,
+    2.0 / 11.0,
+    2.0 / 9.0,
+    2.0 / 7.0,
+    2.0 / 5.0,
+    2.0 / 3.0,
+];
+
+impl Real for f32 {
+    // x = n ln 2 + r with |r| ≤ ln 2 / 2, e^x = 2^n e^r. Adding 1.5·2^23 rounds to an integer and leaves it in
+    // the low bits, so no conversion instruction is needed. 2^n is applied in two exact halves: each stays a
+    // normal number, and a subnormal result is rounded once.
+    #[inline(always)]
+    fn exp_exact(self) -> f32 {
+        const MAGIC: f32 = 12_582_912.0;
+        // ln 2 split so that n times the first part is exact.
+        const LN2_HIGH: f32 = 355.0 / 512.0;
+        const LN2_LOW: f32 = -0.000_212_194_44;
+        let x = if self > 89.0 { 89.0 } else { self };
+        let x = if x < -104.5 { -104.5 } else { x };
+        let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
+        let n = shifted - MAGIC;
+        let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+        let mut p = EXP_F32[0];
+        let mut k = 1;
+        while k < EXP_F32.len() {
+            p = p.mul_add(r, EXP_F32[k]);
+            k += 1;
+        }
+        let y = (p * r).mul_add(r, r) + 1.0;
+        let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
+        let half = n >> 1;
+        let power = |e: i32| f32::from_bits((e.wrapping_add(127) as u32) << 23);
+        y * power(half) * power(n.wrapping_sub(half))
+    }
+
+    // Through f64: every f32 is exact there, and the result is rounded to f32 once more.
+    #[inline(always)]
+    fn ln_exact(self) -> f32 {
+        (self as f64).ln_exact() as f32
+    }
+
+    #[inline(always)]
+    fn ln_1p_exact(self) -> f32 {
+        (self as f64).ln_1p_exact() as f32
+    }
+
+    #[inline(always)]
+    fn of(x: f64) -> f32 {
+        x as f32
+    }
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Real for f64 {
+    // As in f32, with the integer in the low bits of 1.5·2^52 + n.
+    #[inline(always)]
+    fn exp_exact(self) -> f64 {
+        const MAGIC: f64 = 6_755_399_441_055_744.0;
+        // ln 2 with the low 20 bits cleared, and the rest of it.
+        const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fef0_0000);
+        const LN2_LOW: f64 = f64::from_bits(0x3dd4_73de_6af2_78ed);
+        let x = if self > 710.0 { 710.0 } else { self };
+        let x = if x < -746.0 { -746.0 } else { x };
+        let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC);
+        let n = shifted - MAGIC;
+        let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+        let mut p = EXP_F64[0];
+        let mut k = 1;
+        while k < EXP_F64.len() {
+            p = p.mul_add(r, EXP_F64[k]);
+            k += 1;
+        }
+        let y = (p * r).mul_add(r, r) + 1.0;
+        let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i64;
+        let half = n >> 1;
+        let power = |e: i64| f64::from_bits((e.wrapping_add(1023) as u64) << 52);
+        y * power(half) * power(n.wrapping_sub(half))
+    }
+
+    // x = 2^k m with m in [√½, √2). With f = m − 1, s = f/(2 + f): ln m = 2 artanh s, whose series in s² (at most
+    // 0.0295) is written as f − s (f − R), R = s² (2/3 + 2/5 s² + …), so that the rounding of s is damped.
+    #[inline(always)]
+    fn ln_exact(self) -> f64 {
+        if !(self > 0.0 && self < f64::INFINITY) {
+            let at_edge = if self == 0.0 { f64::NEG_INFINITY } else { f64::NAN };
+            return if self == f64::INFINITY { self } else { at_edge };
+        }
+        let (m, k) = split(self);
+        combine(m - 1.0, 0.0, k)
+    }
+
+    #[inline(always)]
+    fn ln_1p_exact(self) -> f64 {
+        if self.is_nan() || self <= -1.0 || self == f64::INFINITY {
+            return (1.0 + self).ln_exact();
+        }
+        if (-0.25..=0.4).contains(&self) {
+            return combine(self, 0.0, 0.0);
+        }
+        // u = 1 + x rounds; what was rounded away comes back as a first-order term.
+        let u = 1.0 + self;
+        let lost = if self > 1.0 { 1.0 - (u - self) } else { self - (u - 1.0) };
+        let (m, k) = split(u);
+        combine(m - 1.0, lost / u, k)
+    }
+
+    #[inline(always)]
+    fn of(x: f64) -> f64 {
+        x
+    }
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+}
+
+/// m in [√½, √2) and k with x = 2^k m, for finite x > 0.
+#[inline(always)]
+fn split(x: f64) -> (f64, f64) {
+    let (x, offset) = if x < f64::MIN_POSITIVE { (x * 18_014_398_509_481_984.0, -54) } else { (x, 0) };
+    let bits = x.to_bits();
+    let k = ((bits >> 52) as i64) - 1023;
+    let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
+    let high = m >= std::f64::consts::SQRT_2;
+    let m = if high { 0.5 * m } else { m };
+    (m, (k + offset + high as i64) as f64)
+}
+
+/// k ln 2 + ln(1 + f) + small.
+#[inline(always)]
+fn combine(f: f64, small: f64, k: f64) -> f64 {
+    const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
+    const LN2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let mut r = ARTANH[0];
+    let mut k_term = 1;
+    while k_term < ARTANH.len() {
+        r = r.mul_add(z, ARTANH[k_term]);
+        k_term += 1;
+    }
+    let r = r * z;
+    // ln(1 + f) = f − (f²/2 − s (f²/2 + r)), the largest term first.
+    let half_square = 0.5 * f * f;
+    let tail = s.mul_add(half_square + r, k.mul_add(LN2_LOW, small));
+    k * LN2_HIGH - ((half_square - tail) - f)
+}

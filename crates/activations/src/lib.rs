@@ -1,0 +1,30 @@
+//! The softmax family for Burn: maps of scores to weights, their losses, and the kernels below them.
+//!
+//! | room | what stands there |
+//! |---|---|
+//! | [`normalizer`] | maps of a row of scores to a row of weights, by name |
+//! | [`loss`] | losses of logits and targets, by name, at a precision of their own |
+//! | [`kernel`] | the row operations that carry both, with hand-written backward passes |
+//! | [`ctx`], [`init`] | what a forward pass, and a newly built part, know about their surroundings |
+//!
+//! # Example
+//! ```
+//! use burn::tensor::{Device, DType, Tensor};
+//! use kiln_activations::{Ctx, Init, normalizer::NormalizerConfig};
+//!
+//! let device = Device::flex();
+//! let map = NormalizerConfig::default().init(&Init::new(0, &device, DType::F32));
+//! let scores = Tensor::<2>::from_floats([[1.0, 2.0, -1.0]], &device);
+//! let weights = map.weights(scores, -1, None, &Ctx::eval(0, 0));
+//! assert!((weights.sum().into_scalar::<f32>() - 1.0).abs() < 1e-6);
+//! ```
+#![warn(missing_docs)]
+
+pub mod ctx;
+pub mod init;
+pub mod kernel;
+pub mod loss;
+pub mod normalizer;
+
+pub use ctx::Ctx;
+pub use init::Init;

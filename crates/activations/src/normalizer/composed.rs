@@ -1,0 +1,26 @@
+//! Pieces of the composed forms: maps written in tensor operations, which run on every device and, through autodiff,
+//! check the hand-written gradients.
+use burn::tensor::{Bool, Tensor};
+
+use super::Keep;
+
+/// Where an entry does not take part: it is not kept, or its score is −∞. `None` if the rows are not looked at.
+pub(super) fn removed(scores: &Tensor<2>, keep: &Keep) -> Tensor<2, Bool> {
+    let masked = scores.clone().detach().equal_elem(f64::NEG_INFINITY);
+    match keep.mask(scores.dims(), &scores.device()) {
+        None => masked,
+        Some(kept) => masked.bool_or(kept.bool_not()),
+    }
+}
+
+/// `x` with `value` at the removed entries, which get no gradient.
+pub(super) fn fill(x: Tensor<2>, removed: Tensor<2, Bool>, value: f64) -> Tensor<2> {
+    x.mask_fill(removed, value)
+}
+
+/// The sum of each row (`[rows, 1]`), and 1 where it is 0, so that an empty row divides 0 by 1.
+pub(super) fn sum_or_one(x: Tensor<2>) -> Tensor<2> {
+    let sum = x.sum_dim(1);
+    let empty = sum.clone().detach().equal_elem(0.0);
+    sum.mask_fill(empty, 1.0)
+}

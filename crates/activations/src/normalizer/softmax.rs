@@ -1,0 +1,181 @@
+//! Softmax.
+use std::sync::Arc;
+
+use burn::{module::Module, tensor::Tensor};
+use kiln_registry::Entry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Keep, Laws, Normalize, composed};
+use crate::{
+    Init,
+    kernel::{AtInfinity, LossKernel, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    loss::SumOrder,
+};
+
+/// Parameters of [`Softmax`]: none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SoftmaxConfig {}
+
+impl Entry for SoftmaxConfig {
+    const SUMMARY: &'static str = "exponentials over their sum";
+}
+
+impl SoftmaxConfig {
+    /// The map.
+    pub fn init(&self, _: &Init) -> Softmax {
+        Softmax
+    }
+}
+
+/// Softmax: exponentials over their sum.
+/// ```text
+/// y_i = exp(x_i − m) / Σ_j exp(x_j − m),   m = max_j x_j
+/// ```
+/// # Numerics
+/// A score of +∞ takes all the weight; several share it evenly.
+#[derive(Module, Debug)]
+pub struct Softmax;
+
+impl Normalize for Softmax {
+    fn laws(&self) -> Laws {
+        Laws::SOFTMAX
+    }
+
+    fn kernel(&self) -> Arc<dyn RowKernel> {
+        Arc::new(SoftmaxRow)
+    }
+
+    fn log_kernel(&self) -> Option<Arc<dyn RowKernel>> {
+        Some(Arc::new(LogSoftmaxRow))
+    }
+
+    fn nll(&self, sum: SumOrder) -> Option<Arc<dyn LossKernel>> {
+        Some(Arc::new(SoftmaxNll { sum }))
+    }
+
+    fn composed(&self, scores: Tensor<2>, keep: &Keep) -> Tensor<2> {
+        let (exp, sum, _) = composed_terms(scores, keep);
+        exp / sum
+    }
+
+    fn composed_log(&self, scores: Tensor<2>, keep: &Keep) -> Option<Tensor<2>> {
+        let removed = composed::removed(&scores, keep);
+        let (_, sum, shifted) = composed_terms(scores, keep);
+        Some(composed::fill(shifted - sum.log(), removed, f64::NEG_INFINITY))
+    }
+}
+
+/// exp(x − m) with 0 at removed entries, its row sum with 1 for an empty row, and x − m with 0 at removed entries.
+fn composed_terms(scores: Tensor<2>, keep: &Keep) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let removed = composed::removed(&scores, keep);
+    let max = composed::fill(scores.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
+    let shifted = composed::fill(scores - max, removed.clone(), 0.0);
+    let exp = composed::fill(shifted.clone().exp(), removed, 0.0);
+    let sum = composed::sum_or_one(exp.clone());
+    (exp, sum, shifted)
+}
+
+/// y = exp(x − m) / S;  dx = y (g − ⟨y, g⟩).
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxRow;
+
+impl RowMap for SoftmaxRow {
+    const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
+
+    #[inline(always)]
+    fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
+        let max = lanes::max(x);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = (x - max).exp_exact();
+        }
+        let scale = T::one() / lanes::lane_sum(y);
+        for y in y.iter_mut() {
+            *y = *y * scale;
+        }
+    }
+
+    #[inline(always)]
+    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
+        let mean = lanes::lane_dot(row.y, row.g);
+        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+            *dx = y * (g - mean);
+        }
+    }
+}
+
+/// y = (x − m) − ln S;  dx = g − exp(y) Σ g.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSoftmaxRow;
+
+impl RowMap for LogSoftmaxRow {
+    const IS_LOG: bool = true;
+    const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
+
+    #[inline(always)]
+    fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
+        let max = lanes::max(x);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = (x - max).exp_exact();
+        }
+        let log_sum = lanes::lane_sum(y).ln_exact();
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = (x - max) - log_sum;
+        }
+    }
+
+    #[inline(always)]
+    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
+        let sum = lanes::lane_sum(row.g);
+        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+            *dx = g - y.exp_exact() * sum;
+        }
+    }
+}
+
+/// The softmax loss with the rounding that makes it collapse: every step is rounded to the precision.
+/// ```text
+/// q = x − m,   S = Σ exp q,   l = q − ln S,   loss = −l_y
+/// dx_j = g exp l_j,   dx_y = g exp l_y − g
+/// ```
+/// Once S rounds to 1 with the target on top, l_y = 0: the loss and the target's gradient are exactly 0 while the
+/// rivals' gradients survive.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxNll {
+    /// The order of the sum.
+    pub sum: SumOrder,
+}
+
+impl SoftmaxNll {
+    /// m and S; `exp` is left with exp q.
+    #[inline(always)]
+    fn sum<P: Precision>(&self, x: &[P::T], exp: &mut [P::T]) -> (P::T, P::T) {
+        let max = lanes::max(x);
+        for (exp, &x) in exp.iter_mut().zip(x) {
+            *exp = P::round(P::round(x - max).exp_exact());
+        }
+        (max, P::round(lanes::sum(exp, self.sum)))
+    }
+}
+
+impl RowNll for SoftmaxNll {
+    #[inline(always)]
+    fn forward<P: Precision>(&self, row: NllRow<'_, P::T>, scratch: &mut [P::T]) -> (P::T, P::T) {
+        let (max, sum) = self.sum::<P>(row.x, scratch);
+        let log_weight = P::round(P::round(row.x[row.target] - max) - P::round(sum.ln_exact()));
+        // 0 − l rather than −l: a collapsed row's loss is +0.
+        (P::T::of(0.0) - log_weight, sum)
+    }
+
+    #[inline(always)]
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, g: P::T, dx: &mut [P::T], _: &mut [P::T]) {
+        let (max, sum) = self.sum::<P>(row.x, dx);
+        let log_sum = P::round(sum.ln_exact());
+        for (dx, &x) in dx.iter_mut().zip(row.x) {
+            *dx = P::round(P::round(P::round(x - max) - log_sum).exp_exact() * g);
+        }
+        let log_weight = P::round(P::round(row.x[row.target] - max) - log_sum);
+        dx[row.target] = P::round(log_weight.exp_exact() * g - g);
+    }
+}

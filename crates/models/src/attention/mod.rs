@@ -1,0 +1,4 @@
+//! Mixing of positions.
+mod multi_head;
+
+pub use multi_head::{Attention, AttentionConfig};

@@ -1,0 +1,78 @@
+//! A dense layer.
+use burn::{
+    module::{Module, Param},
+    tensor::{Int, Tensor},
+};
+use kiln_activations::Init;
+
+use crate::kernel::{self, Epilogue};
+
+/// How a dense layer's first values are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// Weights and bias from `U(−1/√inputs, 1/√inputs)`.
+    Uniform,
+    /// As [`Draw::Uniform`], but bias 0.
+    UniformZeroBias,
+    /// Weights from `N(0, 1/inputs)`, bias 0.
+    Normal,
+    /// Weights from `U(−a, a)`, `a = √(6 / (inputs + outputs))` with the given outputs: those of the packed
+    /// matrix that the layer is a slice of. Bias 0. Glorot and Bengio 2010.
+    Xavier {
+        /// Outputs of the packed matrix.
+        packed_outputs: usize,
+    },
+}
+
+/// `y = x W + b`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer of `[inputs, outputs]`; its parameters are drawn under the names `weight` and `bias` of `init`.
+    pub fn new(init: &Init, [inputs, outputs]: [usize; 2], bias: bool, draw: Draw) -> Self {
+        let shape = [inputs, outputs];
+        let fan_in = inputs as f64;
+        let weight = match draw {
+            Draw::Uniform | Draw::UniformZeroBias => init.uniform("weight", shape, 1.0 / fan_in.sqrt()),
+            Draw::Normal => init.normal("weight", shape, 1.0 / fan_in.sqrt()),
+            Draw::Xavier { packed_outputs } => {
+                init.uniform("weight", shape, (6.0 / (fan_in + packed_outputs as f64)).sqrt())
+            }
+        };
+        let bias = bias.then(|| match draw {
+            Draw::Uniform => init.uniform("bias", [outputs], 1.0 / fan_in.sqrt()),
+            Draw::UniformZeroBias | Draw::Normal | Draw::Xavier { .. } => init.constant([outputs], 0.0),
+        });
+        Self { weight, bias }
+    }
+
+    /// The layer on rows.
+    ///
+    /// # Shapes
+    /// - x: `[..., inputs]`; output: `[..., outputs]`
+    /// # Panics
+    /// If the last axis of `x` is not `inputs`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, epilogue: Epilogue) -> Tensor<D> {
+        kernel::linear(x, self.weight.val(), self.bias(), epilogue)
+    }
+
+    /// The layer on sums of one-hot vectors, given by their hot indices.
+    ///
+    /// # Shapes
+    /// - indices: `[rows, hot]`; output: `[rows, outputs]`
+    /// # Panics
+    /// If an index is not below `inputs` (on the CPU backends).
+    pub fn forward_one_hot(&self, indices: Tensor<2, Int>, epilogue: Epilogue) -> Tensor<2> {
+        kernel::gather_sum(self.weight.val(), indices, self.bias(), epilogue)
+    }
+
+    fn bias(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(Param::val)
+    }
+}

@@ -1,0 +1,78 @@
+//! What goes into a network, as tensors and as a description.
+use std::fmt;
+
+use burn::tensor::{Int, Tensor};
+
+/// A batch of inputs on the device; the first axis is the row of the batch.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Sums of one-hot vectors, kept as the hot indices: `[rows, hot]`. The pair (a, b) of two
+    /// concatenated one-hots of width p is `[a, p + b]`. An index that occurs twice counts twice.
+    OneHot(Tensor<2, Int>),
+    /// Token ids: `[rows, length]`.
+    Tokens(Tensor<2, Int>),
+    /// Feature vectors: `[rows, width]`.
+    Floats(Tensor<2>),
+}
+
+impl Input {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::OneHot(indices) | Self::Tokens(indices) => indices.dims()[0],
+            Self::Floats(values) => values.dims()[0],
+        }
+    }
+
+    /// What the input is, in a few words.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::OneHot(_) => "one-hot rows",
+            Self::Tokens(_) => "tokens",
+            Self::Floats(_) => "feature vectors",
+        }
+    }
+}
+
+/// What a data set gives, before any batch of it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputSpec {
+    /// Sums of `hot` one-hot vectors of `width` entries.
+    OneHot {
+        /// Length of the (never materialised) one-hot vector.
+        width: usize,
+        /// Indices per row.
+        hot: usize,
+    },
+    /// Sequences of token ids.
+    Tokens {
+        /// Number of different ids.
+        vocabulary: usize,
+        /// Tokens per row.
+        length: usize,
+    },
+    /// Feature vectors.
+    Floats {
+        /// Features per row.
+        width: usize,
+    },
+}
+
+impl fmt::Display for InputSpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::OneHot { width, hot } => write!(f, "one-hot rows ({hot} hot of {width})"),
+            Self::Tokens { vocabulary, length } => write!(f, "tokens ({length} of a vocabulary of {vocabulary})"),
+            Self::Floats { width } => write!(f, "feature vectors (of {width})"),
+        }
+    }
+}
+
+/// The two ends of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// What goes in.
+    pub input: InputSpec,
+    /// Number of logits per row (classes).
+    pub outputs: usize,
+}

@@ -1,0 +1,35 @@
+//! Networks of Kiln: what turns a batch of inputs into logits.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`net`] | whole networks, chosen by `[model] name` |
+//! | [`block`] | the layers that networks are made of |
+//! | [`attention`] | mixing of positions, around any normalizer of `kiln-activations` |
+//! | [`position`] | how a network knows where a token stands |
+//! | [`kernel`] | operations with a hand-written backward pass |
+//!
+//! A network is built in three moves: the config is read (`ModelConfig`), checked against the data
+//! ([`NetworkConfig::check`]) and built ([`ModelConfig::init`]); the result is a Burn module that
+//! dereferences to [`Network`].
+//!
+//! Layouts: logits are `[rows, outputs]`, hidden states `[rows, length, d_model]`, weights
+//! `[inputs, outputs]` (`y = x W + b`), attention `[rows, n_heads, queries, keys]`.
+#![warn(missing_docs)]
+
+pub mod attention;
+pub mod block;
+mod input;
+mod invalid;
+pub mod kernel;
+pub mod net;
+mod parameter;
+pub mod position;
+mod precision;
+#[cfg(test)]
+mod testing;
+
+pub use input::{Input, InputSpec, Io};
+pub use invalid::Invalid;
+pub use net::{Model, ModelConfig, Network, NetworkConfig};
+pub use parameter::{NamedParameter, parameters};
+pub use precision::Precision;

@@ -1,0 +1,227 @@
+//! The encoder transformer that reads its answer at one position.
+use burn::{
+    module::Module,
+    tensor::{DType, Tensor},
+};
+use kiln_activations::{Ctx, Init};
+use kiln_registry::{Entry, range};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Network, NetworkConfig};
+use crate::{
+    Input, InputSpec, Invalid, Io, Precision,
+    attention::AttentionConfig,
+    block::{Draw, Embedding, FeedForward, LayerNorm, Linear, Norm, Read, TransformerBlock},
+    kernel::Epilogue,
+    position::{LearnedConfig, Place, Position, PositionConfig, UnawareConfig},
+};
+
+/// Parameters of [`Transformer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransformerConfig {
+    /// Width of the residual stream.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub d_model: usize,
+    /// Width of the feed-forward network's hidden layer.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub d_ff: usize,
+    /// Number of blocks.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub n_layers: usize,
+    /// Where layer normalisation stands.
+    pub norm: Norm,
+    /// How tokens know their place.
+    pub positions: PositionConfig,
+    /// Share of values set to 0 while training: attention weights, hidden layer, and what attention and
+    /// feed-forward network add to the residual stream.
+    #[serde(deserialize_with = "range::below_one")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f64,
+    /// Biases of the feed-forward network.
+    pub bias: bool,
+    /// Bias of the output layer.
+    pub output_bias: bool,
+    /// The position whose vector gives the logits.
+    pub read_at: ReadAt,
+    /// How first values are drawn.
+    pub init: InitScheme,
+    /// Attention of every block.
+    pub attention: AttentionConfig,
+    /// Number format of parameters and hidden states.
+    pub dtype: Precision,
+}
+
+/// The position whose vector gives the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadAt {
+    /// The last one; the last block computes no other.
+    #[default]
+    Last,
+}
+
+/// How first values are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InitScheme {
+    /// Weights from `N(0, 1/fan_in)`, embeddings and positions from `N(0, 1/d_model)`, biases 0.
+    #[default]
+    Normal,
+    /// As PyTorch's `nn.Embedding`, `nn.TransformerEncoderLayer` and `nn.Linear` do: embeddings and positions
+    /// from `N(0, 1)`; query, key and value from the Xavier-uniform range of their packed matrix, with bias 0;
+    /// every other weight and bias from `U(−1/√fan_in, 1/√fan_in)`. (One exception there, kept here: the bias
+    /// after the heads starts at 0.)
+    Torch,
+}
+
+impl TransformerConfig {
+    /// The one-layer transformer of the mechanistic-interpretability literature on modular addition (Nanda et
+    /// al. 2023, arXiv:2301.05217): ReLU, learned positions, no norm, no dropout; biases in the feed-forward
+    /// network only (none in attention, none at the untied output).
+    pub fn mechanistic() -> Self {
+        Self {
+            d_model: 128,
+            d_ff: 512,
+            n_layers: 1,
+            norm: Norm::None,
+            positions: PositionConfig::Learned(LearnedConfig::default()),
+            dropout: 0.0,
+            bias: true,
+            output_bias: false,
+            read_at: ReadAt::Last,
+            init: InitScheme::Normal,
+            attention: AttentionConfig::default(),
+            dtype: Precision::F32,
+        }
+    }
+
+    /// The transformer of Prieto et al. 2025 (arXiv:2501.04697): one post-norm encoder layer as PyTorch builds
+    /// it, without positions, biases everywhere.
+    pub fn post_norm_encoder() -> Self {
+        Self {
+            d_ff: 2048,
+            norm: Norm::Post,
+            positions: PositionConfig::Unaware(UnawareConfig::default()),
+            dropout: 0.1,
+            output_bias: true,
+            init: InitScheme::Torch,
+            attention: AttentionConfig { bias: true, ..AttentionConfig::default() },
+            ..Self::mechanistic()
+        }
+    }
+}
+
+impl Default for TransformerConfig {
+    /// [`TransformerConfig::mechanistic`].
+    fn default() -> Self {
+        Self::mechanistic()
+    }
+}
+
+impl Entry for TransformerConfig {
+    const SUMMARY: &'static str = "encoder transformer on tokens, read at the last position";
+    const PAPER: &'static str = "Nanda et al. 2023, arXiv:2301.05217";
+}
+
+impl NetworkConfig for TransformerConfig {
+    fn check(&self, io: &Io) -> Result<(), Invalid> {
+        let InputSpec::Tokens { length, .. } = io.input else {
+            let message = format!(
+                "\"transformer\" takes tokens, but the data gives {}; choose the token encoding in [data], \
+                 or name = \"mlp\"",
+                io.input
+            );
+            return Err(Invalid::new("name", message));
+        };
+        let inside = |table: &str, invalid: Invalid| Invalid::new(&format!("{table}.{}", invalid.key), invalid.message);
+        self.attention.check(self.d_model).map_err(|invalid| inside("attention", invalid))?;
+        self.positions.check(length).map_err(|invalid| inside("positions", invalid))
+    }
+
+    fn dtype(&self) -> DType {
+        self.dtype.dtype()
+    }
+}
+
+impl TransformerConfig {
+    /// The network.
+    ///
+    /// # Panics
+    /// If [`NetworkConfig::check`] refuses.
+    pub fn init(&self, (io, init): (&Io, &Init)) -> Transformer {
+        let InputSpec::Tokens { vocabulary, length } = io.input else { panic!("the transformer takes tokens") };
+        let d_model = self.d_model;
+        let (std, draw, projection) = match self.init {
+            InitScheme::Normal => (1.0 / (d_model as f64).sqrt(), Draw::Normal, [Draw::Normal, Draw::Normal]),
+            InitScheme::Torch => {
+                (1.0, Draw::Uniform, [Draw::Xavier { packed_outputs: 3 * d_model }, Draw::UniformZeroBias])
+            }
+        };
+        let block = |i: usize| {
+            let init = init.child("blocks").child(&i.to_string());
+            let attention = self.attention.init(&init.child("attention"), d_model, projection, self.dropout);
+            let sizes = [d_model, self.d_ff];
+            let feed_forward = FeedForward::new(&init.child("feed_forward"), sizes, self.bias, draw, self.dropout);
+            TransformerBlock::new(&init, attention, feed_forward, self.norm, d_model, self.dropout)
+        };
+        Transformer {
+            embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
+            positions: self.positions.init(&Place { length, d_model, std, init: &init.child("positions") }),
+            blocks: (0..self.n_layers).map(block).collect(),
+            norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
+            output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
+        }
+    }
+}
+
+/// An encoder transformer with an untied output layer.
+///
+/// # Shapes
+/// - input: `Tokens [rows, length]`; logits: `[rows, outputs]`
+#[derive(Module, Debug)]
+pub struct Transformer {
+    /// `[vocabulary, d_model]`
+    pub embedding: Embedding,
+    /// The position scheme.
+    pub positions: Position,
+    /// The blocks, first to last.
+    pub blocks: Vec<TransformerBlock>,
+    /// The norm after the last block, with [`Norm::Pre`] only.
+    pub norm: Option<LayerNorm>,
+    /// `[d_model, outputs]`
+    pub output: Linear,
+}
+
+impl Network for Transformer {
+    fn forward(&self, input: &Input, ctx: &Ctx) -> Tensor<2> {
+        let Input::Tokens(tokens) = input else { panic!("the transformer takes tokens, not {}", input.kind()) };
+        let mut x = self.positions.place(self.embedding.forward(tokens.clone()));
+        let ctx = ctx.child("blocks");
+        for (i, block) in self.blocks.iter().enumerate() {
+            let read = if i + 1 < self.blocks.len() { Read::All } else { Read::Last };
+            x = block.forward(x, read, &ctx.child(&i.to_string()));
+        }
+        let [rows, _, d_model] = x.dims();
+        let mut x = x.reshape([rows, d_model]);
+        if let Some(norm) = &self.norm {
+            x = norm.forward(x);
+        }
+        self.output.forward(x, Epilogue::None)
+    }
+
+    fn embedding(&self) -> Option<Tensor<2>> {
+        Some(self.embedding.weight.val())
+    }
+
+    fn unembedding(&self) -> Option<Tensor<2>> {
+        Some(self.output.weight.val().transpose())
+    }
+}
+
+#[cfg(test)]
+mod tests;

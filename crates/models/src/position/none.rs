@@ -1,0 +1,40 @@
+//! No positions.
+use burn::{module::Module, tensor::Tensor};
+use kiln_registry::Entry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Place, PositionSetting, Positional};
+use crate::Invalid;
+
+/// Parameters of [`Unaware`]: none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnawareConfig {}
+
+impl Entry for UnawareConfig {
+    const SUMMARY: &'static str = "no positions: the network sees a set of tokens";
+}
+
+impl UnawareConfig {
+    /// The scheme.
+    pub fn init(&self, _: &Place<'_>) -> Unaware {
+        Unaware
+    }
+}
+
+impl PositionSetting for UnawareConfig {
+    fn check(&self, _: usize) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// Token vectors as they are.
+#[derive(Module, Debug)]
+pub struct Unaware;
+
+impl Positional for Unaware {
+    fn place(&self, x: Tensor<3>) -> Tensor<3> {
+        x
+    }
+}

@@ -1,0 +1,109 @@
+//! `kiln list`.
+use anyhow::anyhow;
+use clap::Args;
+use kiln_registry::{Listing, Tagged};
+
+use super::print;
+use crate::{Result, error::Sort, measure::MeasureConfig, task::TaskConfig};
+
+/// List what a config can name.
+#[derive(Debug, Args)]
+pub struct List {
+    /// A registry, such as normalizers, or a pattern; all registries if left out.
+    registry: Option<String>,
+    /// Which names: * and ? stand for any letters and any letter.
+    pattern: Option<String>,
+    /// Print an array of objects.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Every registry's list, by its plural.
+pub fn registries() -> Vec<(&'static str, Vec<Listing>)> {
+    vec![
+        ("normalizers", kiln_activations::normalizer::NormalizerConfig::listing()),
+        ("losses", kiln_activations::loss::LossConfig::listing()),
+        ("models", kiln_models::ModelConfig::listing()),
+        ("data", kiln_datasets::DataConfig::listing()),
+        ("optimizers", kiln_optimizers::OptimConfig::listing()),
+        ("transforms", kiln_optimizers::TransformConfig::listing()),
+        ("schedules", kiln_optimizers::ScheduleConfig::listing()),
+        ("tasks", TaskConfig::listing()),
+        ("measures", MeasureConfig::listing()),
+    ]
+}
+
+impl List {
+    /// Prints the lists.
+    ///
+    /// # Errors
+    /// If nothing matches; the message names the registries.
+    pub fn run(self) -> Result<()> {
+        let all = registries();
+        let named = |word: &str| all.iter().find(|(plural, _)| *plural == word || plural.trim_end_matches('s') == word);
+        let (chosen, pattern) = match (self.registry.as_deref(), self.pattern.as_deref()) {
+            (None, _) => (all.iter().collect(), "*"),
+            (Some(word), pattern) => match (named(word), pattern) {
+                (Some(registry), pattern) => (vec![registry], pattern.unwrap_or("*")),
+                (None, None) => (all.iter().collect(), word),
+                (None, Some(_)) => {
+                    let known: Vec<_> = all.iter().map(|(plural, _)| *plural).collect();
+                    return Err(anyhow!("unknown registry \"{word}\"; known: {}", known.join(", "))).input();
+                }
+            },
+        };
+        let rows: Vec<&Listing> =
+            chosen.iter().flat_map(|(_, rows)| rows).filter(|row| matches(pattern, row.name)).collect();
+        if rows.is_empty() {
+            let known: Vec<_> = all.iter().map(|(plural, _)| *plural).collect();
+            return Err(anyhow!("nothing is named \"{pattern}\"; registries: {}", known.join(", "))).input();
+        }
+        if self.json {
+            print(serde_json::to_string_pretty(&rows).unwrap_or_default());
+            return Ok(());
+        }
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+            .set_header(["registry", "name", "what", "paper"]);
+        for row in rows {
+            table.add_row([row.registry, row.name, row.summary, row.paper]);
+        }
+        print(table);
+        Ok(())
+    }
+}
+
+/// Whether `name` fits a pattern of `*` and `?`.
+fn matches(pattern: &str, name: &str) -> bool {
+    match (pattern.chars().next(), name.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            matches(&pattern[1..], name) || name.chars().next().is_some_and(|c| matches(pattern, &name[c.len_utf8()..]))
+        }
+        (Some('?'), Some(c)) => matches(&pattern[1..], &name[c.len_utf8()..]),
+        (Some(p), Some(c)) if p == c => matches(&pattern[p.len_utf8()..], &name[c.len_utf8()..]),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, fits) in [
+            ("*", "softmax", true),
+            ("soft*", "softmax", true),
+            ("*max", "softmax", true),
+            ("s?ftmax", "softmax", true),
+            ("soft", "softmax", false),
+            ("*soft", "softmax", false),
+            ("", "softmax", false),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From a TOML file to an experiment that can run.
+//!
+//! [`load`] reads the layers and fills in the schema; [`resolve`] checks the parts against each other and
+//! against the data, before anything is trained or written.
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use kiln_config::Document;
+use kiln_datasets::{BatchSource, Order, Split};
+
+use crate::{
+    Result, atomic, device,
+    measure,
+    train::feed::io,
+};
+
+pub mod places;
+pub mod schema;
+
+use schema::Experiment;
+
+/// An experiment and the text it came from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file as found.
+    pub path: PathBuf,
+    /// The overrides, as given to `--set`.
+    pub sets: Vec<String>,
+    /// What the file and the overrides say, defaults filled in.
+    pub experiment: Experiment,
+    /// The layers, with the position of every key.
+    pub document: Document,
+}
+
+/// An experiment whose parts fit each other, with its data opened.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The device results are computed on (not the autodiff one).
+    pub device: Device,
+    /// The data.
+    pub source: Box<dyn BatchSource>,
+    /// Steps to make.
+    pub steps: u64,
+}
+
+/// Where config texts come from: files, then the copies inside the binary.
+struct Texts;
+
+impl kiln_config::Loader for Texts {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        places::read(path)
+    }
+}
+
+/// Reads a config file and `--set` overrides.
+///
+/// # Errors
+/// If the file cannot be read or does not fit the schema.
+pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+    let path = places::find(path);
+    let mut document = Document::load(&path, &Texts)?;
+    for set in sets {
+        document.set(set)?;
+    }
+    let experiment = document.deserialize::<Experiment>()?;
+    Ok(Loaded { path, sets: sets.to_vec(), experiment, document })
+}
+
+/// Reads any other schema from a TOML file, such as a study.
+///
+/// # Errors
+/// If the file cannot be read or does not fit the schema.
+pub fn load_as<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(T, Document)> {
+    let document = Document::load(&places::find(path), &Texts)?;
+    Ok((document.deserialize()?, document))
+}
+
+/// The config's stem: `stablemax` for `configs/grokking/stablemax.toml`.
+pub fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The resolved config as TOML, defaults included.
+pub fn to_toml(experiment: &Experiment) -> String {
+    toml::to_string(experiment).expect("a config that was read from TOML can be written as TOML")
+}
+
+/// SHA-256 of what decides a run's results: the resolved config without the place it is written to.
+pub fn identity(experiment: &Experiment) -> String {
+    let mut experiment = experiment.clone();
+    experiment.run.dir = PathBuf::new();
+    atomic::sha256(serde_json::to_vec(&experiment).expect("a config has a JSON form"))
+}
+
+/// Checks the experiment's parts against each other and opens its data.
+///
+/// # Errors
+/// If two parts do not go together; the error points at the key to change.
+pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
+    let Loaded { experiment, document, .. } = loaded;
+    let refuse = |key: &str, message: &str| document.error_at(key, message, None);
+
+    let device = device::open(&experiment.run.device).map_err(|message| refuse("run.device", &message))?;
+    if experiment.run.threads == Some(0) {
+        return Err(refuse("run.threads", "0 threads cannot work; expected a whole number of at least 1").into());
+    }
+    let data = &experiment.data;
+    data.check().map_err(|invalid| refuse(&format!("data.{}", invalid.key), &invalid.message))?;
+    let spec = data.spec();
+    experiment
+        .model
+        .check(&io(&spec))
+        .map_err(|invalid| refuse(&format!("model.{}", invalid.key), &invalid.message))?;
+    experiment.loss.check().map_err(|message| refuse("loss.normalizer", &message))?;
+    experiment
+        .optim
+        .check()
+        .map_err(|invalid| refuse(&format!("optim.{}", invalid.key), &invalid.message))?;
+
+    let train = &experiment.train;
+    if let Some(target) = &train.stop.target
+        && target.above.is_some() == target.below.is_some()
+    {
+        return Err(refuse("train.stop.target", "give exactly one of `above` and `below`").into());
+    }
+    if train.stop.time_s.is_some_and(|time| !(time > 0.0)) {
+        return Err(refuse("train.stop.time_s", "expected a number of seconds above 0").into());
+    }
+    let source = data.open(experiment.run.seed).map_err(|error| refuse("data", &error.to_string()))?;
+    let rows = source.len(Split::Train).unwrap_or(usize::MAX);
+    if let Some(size) = train.batch_size
+        && !(1..=rows).contains(&size)
+    {
+        let message = format!("{size} rows per batch; the training set has {rows}, expected 1 to {rows}");
+        return Err(refuse("train.batch_size", &message).into());
+    }
+    let steps = match (train.steps, train.epochs) {
+        (Some(steps), None) => steps,
+        (None, Some(epochs)) => {
+            let order = train.batch_size.map_or(Order::Full, |size| Order::Sequential { size });
+            epochs * order.steps_per_epoch(rows)
+        }
+        (None, None) => return Err(refuse("train", "how long? give `steps` or `epochs`").into()),
+        (Some(_), Some(_)) => return Err(refuse("train.epochs", "give `steps` or `epochs`, not both").into()),
+    };
+    if steps == 0 {
+        let key = if train.steps.is_some() { "train.steps" } else { "train.epochs" };
+        return Err(refuse(key, "0 trains nothing; expected a whole number of at least 1").into());
+    }
+    let context = measure::Context { source: &*source, optimizer: experiment.optim.name() };
+    for measure in &experiment.eval.measures {
+        let name = measure.name();
+        measure.check(&context).map_err(|message| refuse("eval.measures", &format!("{name}: {message}")))?;
+    }
+    Ok(Resolved { device, source, steps })
+}

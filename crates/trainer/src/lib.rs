@@ -1,0 +1,20 @@
+//! Kiln's trainer: experiments from TOML files, runs that resume bit for bit, studies that judge claims.
+//!
+//! The library behind the `kiln` binary. [`config`] reads an experiment, [`train`] runs it into a [`run`]
+//! folder, [`measure`] looks at it on the way, [`study`] runs many and compares them with a paper.
+
+pub mod atomic;
+pub mod cli;
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod measure;
+pub mod run;
+pub mod study;
+pub mod task;
+pub mod train;
+
+pub use error::{Error, Result};
+
+/// SHA-256 over the lock file and every crate's manifest and sources, fixed when this binary was built.
+pub const CODE_HASH: &str = env!("KILN_CODE_HASH");

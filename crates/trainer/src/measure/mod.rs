@@ -1,0 +1,94 @@
+//! Diagnostics: what `[eval] measures` may name.
+//!
+//! A measure reads the [`Snapshot`] of a log step and adds metrics to its row. The formulas are pure
+//! functions of `kiln-analyses`; here stands only what each needs from the run. A measure never changes the
+//! run: final weights are the same bits with and without it.
+use kiln_registry::{Entry, registry};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{run::metrics::Row, train::snapshot::Snapshot};
+
+mod collapse;
+mod fourier;
+mod logits;
+mod nlm;
+mod norms;
+mod swap_split;
+mod v_zero;
+
+use collapse::{RowGradZero, RowsumDefect, SIsOne, TargetGradZero, ZeroLoss};
+use fourier::Fourier;
+use logits::{LogitNorm, Margins};
+use nlm::{NlmGrad, NlmUpdate, NormGrowth};
+use norms::Norms;
+use swap_split::SwapSplit;
+use v_zero::VZero;
+
+registry! {
+    /// A diagnostic, by name.
+    config MeasureConfig("measure"): dyn Measure;
+    "zero_loss" => ZeroLoss(ZeroLoss),
+    "target_grad_zero" => TargetGradZero(TargetGradZero),
+    "s_is_one" => SIsOne(SIsOne),
+    "row_grad_zero" => RowGradZero(RowGradZero),
+    "rowsum_defect" => RowsumDefect(RowsumDefect),
+    "logit_norm" => LogitNorm(LogitNorm),
+    "margins" => Margins(Margins),
+    "norms" => Norms(Norms),
+    "nlm_grad" => NlmGrad(NlmGrad),
+    "nlm_update" => NlmUpdate(NlmUpdate),
+    "norm_growth" => NormGrowth(NormGrowth),
+    "fourier" => Fourier(Fourier),
+    "swap_split" => SwapSplit(SwapSplit),
+    "v_zero" => VZero(VZero),
+}
+
+/// Adds metrics to a row.
+pub trait Measure {
+    /// Whether the measure applies to a run on this data with this optimizer.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    fn check(&self, context: &Context) -> Result<(), String> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// Reads the snapshot, adds to the row.
+    ///
+    /// # Errors
+    /// If the run cannot be measured in this way.
+    fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()>;
+}
+
+/// What is known of a run before it starts.
+pub struct Context<'a> {
+    /// The data.
+    pub source: &'a dyn kiln_datasets::BatchSource,
+    /// The optimizer's name.
+    pub optimizer: &'a str,
+}
+
+/// Declares a measure without parameters: its struct, its summary and what it adds to the row.
+macro_rules! measure {
+    ($(#[$doc:meta])* $name:ident, $summary:literal, |$snapshot:ident, $row:ident| $body:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {}
+
+        impl Entry for $name {
+            const SUMMARY: &'static str = $summary;
+            const PAPER: &'static str = "Prieto et al. 2025, arXiv:2501.04697";
+        }
+
+        impl Measure for $name {
+            fn measure(&self, $snapshot: &Snapshot, $row: &mut Row) -> anyhow::Result<()> {
+                $body;
+                Ok(())
+            }
+        }
+    };
+}
+use measure;

@@ -1,0 +1,3 @@
+//! Studies: many runs, judged against what a paper claims.
+pub mod plan;
+pub mod pool;

@@ -1,0 +1,172 @@
+//! One training step and one logged row, without files, clocks or signals.
+use burn::{
+    module::Module,
+    tensor::{DType, Device, Tensor},
+};
+use kiln_activations::{Ctx, Init, loss::Loss};
+use kiln_datasets::{BatchSource, Split};
+
+use super::{
+    feed::{Feed, io},
+    snapshot::{self, Scored, Snapshot},
+    state::TrainState,
+};
+use crate::{
+    config::schema::Experiment,
+    run::metrics::Row,
+    task::Pass,
+};
+
+/// Model, data, loss and optimizer of one run.
+pub struct Engine {
+    experiment: Experiment,
+    feed: Feed,
+    loss: Loss,
+    /// Parameters and optimizer; replaced as a whole when a run is resumed.
+    pub state: TrainState,
+}
+
+/// A made step that is not yet adopted: what the state becomes if the run goes on.
+pub struct Next(TrainState);
+
+impl Engine {
+    /// Builds the initial state of an experiment that [`resolve`](crate::config::resolve) has checked.
+    ///
+    /// # Errors
+    /// If the optimizer does not fit the network's parameters; the key is relative to `[optim]`.
+    pub fn new(
+        experiment: Experiment,
+        source: Box<dyn BatchSource>,
+        device: &Device,
+    ) -> Result<Self, kiln_optimizers::Invalid> {
+        let training = device.clone().autodiff();
+        let dtype: DType = experiment.model.dtype();
+        let seed = experiment.run.seed;
+        let io = io(source.spec());
+        let feed = Feed::new(source, seed, experiment.train.batch_size, device, dtype);
+        let init = Init::new(seed, &training, dtype);
+        let model = experiment.model.init((&io, &init.child("model")));
+        let loss = experiment.loss.init(&init.child("loss"));
+        let chain = experiment.optim.init(&model)?;
+        Ok(Self { state: TrainState { model, chain, step: 0 }, experiment, feed, loss })
+    }
+
+    /// The experiment.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// The data.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The training loss.
+    pub fn loss(&self) -> &Loss {
+        &self.loss
+    }
+
+    /// Number of trained values.
+    pub fn parameters(&self) -> usize {
+        self.state.model.num_params()
+    }
+
+    /// Forward and backward pass of the step that starts at the present state.
+    pub fn pass(&mut self) -> Pass {
+        let step = self.state.step;
+        let batch = self.feed.train(step);
+        let ctx = Ctx::train(self.experiment.run.seed, step);
+        self.experiment.task.pass(&self.state.model, &self.loss, &batch, &ctx)
+    }
+
+    /// Applies a pass to the present state.
+    pub fn advance(&mut self, pass: Pass) {
+        let TrainState { model, chain, step } = &mut self.state;
+        *model = chain.step(*step, model.clone(), pass.gradients);
+        *step += 1;
+    }
+
+    /// Measures the present state, given the pass that starts at it. The step is made on a copy, since the
+    /// row holds its update; [`Engine::adopt`] makes it real.
+    ///
+    /// # Errors
+    /// If a measure does not apply to this run.
+    pub fn row(&mut self, pass: Pass) -> anyhow::Result<(Row, Next)> {
+        let step = self.state.step;
+        let batch = self.feed.train(step);
+        let mut row = Row::new(step);
+        row.push("train_loss", host(&pass.loss)[0]);
+        let train = Scored::new(&pass.logits, &batch.classes);
+        row.push("train_accuracy", train.accuracy());
+
+        let seed = self.experiment.run.seed;
+        let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
+        let mut scored = Vec::new();
+        for set in self.feed.source().eval_sets() {
+            let (logits, loss) = self.evaluate(&model, set, &ctx);
+            let set_scored = Scored::new(&logits, &self.feed.eval(set).classes);
+            row.push(format!("{set}_loss"), loss);
+            row.push(format!("{set}_accuracy"), set_scored.accuracy());
+            scored.push((set, set_scored));
+        }
+        row.push("lr", self.state.chain.lr(step));
+
+        let measures = &self.experiment.eval.measures;
+        let before = (!measures.is_empty()).then(|| snapshot::Before::read(&self.state.model, &pass.gradients));
+        let logits = pass.logits.clone();
+        let loss_rows = pass.loss_rows.clone();
+        let mut next = self.state.clone();
+        next.model = next.chain.step(step, next.model, pass.gradients);
+        next.step += 1;
+
+        if let Some(before) = before {
+            let snapshot = Snapshot {
+                train,
+                sets: scored,
+                logits,
+                target: batch.target.clone(),
+                loss_rows,
+                updates: snapshot::updates(&before.weights, &next.model),
+                before,
+                loss: &self.loss,
+                model: &model,
+                chain: &next.chain,
+                source: self.feed.source(),
+                cache: snapshot::Cache::default(),
+            };
+            for measure in measures {
+                measure.measure(&snapshot, &mut row)?;
+            }
+        }
+        Ok((row, Next(next)))
+    }
+
+    /// Makes a measured step real.
+    pub fn adopt(&mut self, next: Next) {
+        self.state = next.0;
+    }
+
+    /// Waits until the device has done everything it was asked to.
+    pub fn sync(&self) {
+        // Reading one value of each parameter is the portable way to wait for all of them.
+        let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
+    }
+
+    /// A whole evaluation set on the device.
+    pub fn eval_batch(&mut self, set: Split) -> std::sync::Arc<super::feed::DeviceBatch> {
+        self.feed.eval(set)
+    }
+
+    /// Logits and mean loss of a whole evaluation set under `model` (on the inference device).
+    pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Tensor<2>, f64) {
+        let batch = self.feed.eval(set);
+        let logits = model.forward(&batch.input, ctx);
+        let loss = self.loss.valid().forward(logits.clone(), &batch.target);
+        (logits, host(&loss.mean)[0])
+    }
+}
+
+/// A tensor's values on the host, as f64, row-major.
+pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}

@@ -1,0 +1,245 @@
+//! The command line as a person meets it: messages, exit codes, files.
+mod common;
+
+use common::{fails, ok, only_run, root, run, tiny};
+
+const SHORT: &str = "[train]\nsteps = 3\n[eval]\nevery = 1\n";
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_misspelt_key_is_shown_with_its_place_and_the_nearest_key() {
+    let folder = folder();
+    let config = tiny(folder.path(), SHORT);
+    let text = std::fs::read_to_string(&config).unwrap().replace("weight_decay", "wieght_decay");
+    std::fs::write(&config, text).unwrap();
+    let message = fails(folder.path(), &["train", "tiny.toml"], 2);
+    for part in ["tiny.toml:16:1", "unknown key \"wieght_decay\"", "did you mean \"weight_decay\"?", "^^^^"] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing is written for a config that cannot run");
+}
+
+#[test]
+fn bad_values_are_refused_before_anything_is_written() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    for (set, parts) in [
+        ("loss.normalizer=sofmax", vec!["unknown", "sofmax", "did you mean \"softmax\"?"]),
+        ("optim.lr=\"fast\"", vec!["optim.lr", "number"]),
+        ("optim.lr=-1.0", vec!["out of range"]),
+        ("optim.betas=[0.9, 1.5]", vec!["1.5 is out of range"]),
+        ("data.fraction=1.5", vec!["out of range"]),
+        ("data.op=\"pow\"", vec!["pow", "add"]),
+        ("train.epochs=3", vec!["steps", "epochs", "not both"]),
+        ("train.batch_size=4000", vec!["the training set has 423"]),
+        ("train.stop.target={ metric = \"test_accuracy\" }", vec!["exactly one of"]),
+        ("run.device=\"gpu\"", vec!["unknown device", "flex"]),
+        ("run.device=\"cuda:0\"", vec!["--features cuda"]),
+        ("eval.measures=[\"zero_los\"]", vec!["did you mean \"zero_loss\"?"]),
+        ("model.name=\"mpl\"", vec!["did you mean \"mlp\"?"]),
+        ("nonsense", vec!["nonsense", "="]),
+    ] {
+        let message = fails(folder.path(), &["train", "tiny.toml", "--set", set], 2);
+        for part in parts {
+            assert!(message.contains(part), "{set}: {part} is missing in: {message}");
+        }
+    }
+    let swap = ["train", "tiny.toml", "--set", "data.op=\"sub\"", "--set", "eval.measures=[\"swap_split\"]"];
+    assert!(fails(folder.path(), &swap, 2).contains("commutative"));
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn heads_must_divide_the_width() {
+    let sets = ["model.d_model=130", "data.encoding=\"tokens\""];
+    let config = root().join("configs/grokking/transformer.toml");
+    let folder = folder();
+    let arguments = ["train", config.to_str().unwrap(), "--set", sets[0], "--set", sets[1]];
+    let message = fails(folder.path(), &arguments, 2);
+    assert!(message.contains("130") && message.contains("128") && message.contains("132"), "{message}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let message = fails(folder().path(), &["train", "configs/none.toml"], 2);
+    assert!(message.contains("configs/none.toml"), "{message}");
+}
+
+#[test]
+fn shipped_configs_are_found_away_from_the_source_tree() {
+    let printed = ok(folder().path(), &["config", "configs/grokking/stablemax.toml", "--set", "optim.lr=1e-3"]);
+    assert!(printed.contains("lr = 0.001") && printed.contains("normalizer"), "{printed}");
+}
+
+#[test]
+fn what_config_prints_is_the_same_experiment() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    let printed = ok(folder.path(), &["config", "tiny.toml"]);
+    std::fs::write(folder.path().join("printed.toml"), &printed).unwrap();
+    assert_eq!(ok(folder.path(), &["config", "printed.toml"]), printed);
+}
+
+#[test]
+fn training_writes_the_whole_folder_and_says_when_it_was_done_before() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    let printed = ok(folder.path(), &["train", "tiny.toml"]);
+    assert!(printed.contains("test_accuracy") && printed.contains("report.html"), "{printed}");
+    let path = only_run(&folder.path().join("runs"));
+    for file in [
+        "config.toml", "overrides.toml", "environment.json", "metrics.jsonl", "metrics.csv", "summary.json",
+        "curves.svg", "curves.png", "report.html", "checkpoints/step-000000003/manifest.json",
+    ] {
+        assert!(path.join(file).is_file(), "{file}");
+    }
+    let again = run(folder.path(), &["train", "tiny.toml"]);
+    assert!(again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("--again"));
+    ok(folder.path(), &["train", "tiny.toml", "--again"]);
+    assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_finished_run_is_extended_and_other_changes_are_refused() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    ok(folder.path(), &["train", "tiny.toml", "-q"]);
+    let path = only_run(&folder.path().join("runs"));
+    let run = path.to_str().unwrap();
+    let message = fails(folder.path(), &["train", "--resume", run, "--set", "optim.lr=1.0"], 2);
+    assert!(message.contains("optim.lr was 0.003 when this run began"), "{message}");
+    let message = fails(folder.path(), &["train", "--resume", run, "--set", "train.steps=2"], 2);
+    assert!(message.contains("train.steps"), "{message}");
+    ok(folder.path(), &["train", "--resume", run, "--set", "train.steps=6", "-q"]);
+    let rows = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
+    assert_eq!(rows.lines().count(), 7);
+
+    // The same as having asked for six steps from the start.
+    let other = tempfile::tempdir().unwrap();
+    tiny(other.path(), &SHORT.replace("steps = 3", "steps = 6"));
+    ok(other.path(), &["train", "tiny.toml", "-q"]);
+    let whole = std::fs::read_to_string(only_run(&other.path().join("runs")).join("metrics.jsonl")).unwrap();
+    assert_eq!(rows, whole);
+}
+
+#[test]
+fn a_truncated_checkpoint_is_passed_over_or_named() {
+    let folder = folder();
+    tiny(folder.path(), "[train]\nsteps = 4\ncheckpoint = { every = 2 }\n[eval]\nevery = 1\n");
+    ok(folder.path(), &["train", "tiny.toml", "-q"]);
+    let path = only_run(&folder.path().join("runs"));
+    let run = path.to_str().unwrap();
+    let model = |step: u64| path.join(format!("checkpoints/step-{step:09}/model.bpk"));
+    std::fs::write(model(4), "short").unwrap();
+    let output = common::run(folder.path(), &["train", "--resume", run]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("passed over a damaged checkpoint"), "{stderr}");
+    for step in [2, 4] {
+        std::fs::write(model(step), "short").unwrap();
+    }
+    let message = fails(folder.path(), &["train", "--resume", run], 2);
+    assert!(message.contains("no complete checkpoint") && message.contains("model.bpk is truncated"), "{message}");
+}
+
+#[test]
+fn measures_do_not_change_the_run() {
+    let weights = |measures: &str| {
+        let folder = folder();
+        let eval = format!("[train]\nsteps = 20\n[eval]\nevery = 3\nmeasures = {measures}\n");
+        tiny(folder.path(), &eval);
+        ok(folder.path(), &["train", "tiny.toml", "-q"]);
+        let run = only_run(&folder.path().join("runs"));
+        ok(folder.path(), &["eval", run.to_str().unwrap(), "--export", "w.safetensors", "-q"]);
+        std::fs::read(folder.path().join("w.safetensors")).unwrap()
+    };
+    let every: Vec<String> = serde_json::from_str::<Vec<serde_json::Value>>(&ok(
+        folder().path(),
+        &["list", "measures", "--json"],
+    ))
+    .unwrap()
+    .iter()
+    .map(|row| row["name"].to_string())
+    .collect();
+    assert!(every.len() >= 14);
+    assert!(weights("[]") == weights(&format!("[{}]", every.join(", "))), "measuring changed the weights");
+}
+
+#[test]
+fn stops_at_the_target_and_at_nan() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    let target = "train.stop.target={ metric = \"train_loss\", below = 100.0 }";
+    ok(folder.path(), &["train", "tiny.toml", "-q", "--set", target]);
+    let summary = std::fs::read_to_string(only_run(&folder.path().join("runs")).join("summary.json")).unwrap();
+    assert!(summary.contains("\"target_reached\"") && summary.contains("\"steps\": 0"), "{summary}");
+    let missing = "train.stop.target={ metric = \"val_loss\", below = 100.0 }";
+    let message = fails(folder.path(), &["train", "tiny.toml", "-q", "--set", missing], 1);
+    assert!(message.contains("\"val_loss\" is not logged") && message.contains("test_loss"), "{message}");
+    let message = fails(folder.path(), &["train", "tiny.toml", "-q", "--set", "optim.lr=1e38"], 1);
+    assert!(message.contains("not a number"), "{message}");
+}
+
+#[test]
+fn lists_schema_and_completeness() {
+    let folder = folder();
+    let names = ok(folder.path(), &["list", "normalizers", "*max"]);
+    assert!(names.contains("softmax") && names.contains("stablemax") && names.contains("2501.04697"), "{names}");
+    assert!(fails(folder.path(), &["list", "nothing"], 2).contains("registries:"));
+    for (file, kind) in [("experiment.schema.json", "experiment"), ("study.schema.json", "study")] {
+        let committed = std::fs::read_to_string(root().join("configs").join(file)).unwrap_or_default();
+        let current = ok(folder.path(), &["schema", kind]);
+        assert!(
+            committed.trim() == current.trim(),
+            "configs/{file} is not current; write it anew with: kiln schema {kind} > configs/{file}"
+        );
+    }
+}
+
+#[test]
+fn eval_under_other_settings_leaves_the_run_alone() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    ok(folder.path(), &["train", "tiny.toml", "-q"]);
+    let path = only_run(&folder.path().join("runs"));
+    let run = path.to_str().unwrap();
+    let before = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
+    assert!(ok(folder.path(), &["eval", run, "--set", "loss.dtype=\"f64\""]).contains("test_accuracy"));
+    assert_eq!(std::fs::read_dir(path.join("eval")).unwrap().count(), 1);
+    assert_eq!(std::fs::read_to_string(path.join("metrics.jsonl")).unwrap(), before);
+    let message = fails(folder.path(), &["eval", run, "--set", "model.widths=[16]"], 2);
+    assert!(message.contains("do not fit this model"), "{message}");
+}
+
+#[test]
+fn unwritable_places_are_named() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let message = fails(folder.path(), &["train", "tiny.toml", "--set", "run.dir=\"file/runs\""], 2);
+    assert!(message.contains("file/runs"), "{message}");
+    // Root may write anywhere; /proc refuses everybody.
+    #[cfg(target_os = "linux")]
+    assert!(fails(folder.path(), &["train", "tiny.toml", "--set", "run.dir=\"/proc/kiln\""], 2).contains("/proc/kiln"));
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_a_message_and_keeps_the_checkpoints() {
+    // A log that leads to /dev/full takes nothing, as a full disk does.
+    #[cfg(target_os = "linux")]
+    {
+        let folder = folder();
+        tiny(folder.path(), SHORT);
+        ok(folder.path(), &["train", "tiny.toml", "-q"]);
+        let path = only_run(&folder.path().join("runs"));
+        std::fs::remove_file(path.join("metrics.jsonl")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", path.join("metrics.jsonl")).unwrap();
+        let output = run(folder.path(), &["train", "--resume", path.to_str().unwrap(), "--set", "train.steps=9"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains("metrics.jsonl"), "{stderr}");
+        assert!(path.join("checkpoints/step-000000003/manifest.json").is_file());
+    }
+}

@@ -1,0 +1,90 @@
+//! A run that is killed, however often and wherever, ends like one that never was.
+#![cfg(unix)]
+
+mod common;
+
+use std::{path::Path, process::Command, time::Duration};
+
+use common::{kiln, ok, only_run, tiny};
+use kiln_stream::Stream;
+
+const TRAIN: &str = r#"[train]
+steps = 1500
+batch_size = 100
+checkpoint = { every = 20, keep = 2 }
+[eval]
+every = 10
+measures = ["zero_loss", "nlm_update", "norms", "v_zero"]
+"#;
+
+/// Weights and metrics of a finished run.
+fn result(folder: &Path, run: &Path) -> (Vec<u8>, String) {
+    let weights = folder.join("w.safetensors");
+    ok(folder, &["eval", run.to_str().unwrap(), "--export", weights.to_str().unwrap(), "-q"]);
+    (std::fs::read(weights).unwrap(), std::fs::read_to_string(run.join("metrics.jsonl")).unwrap())
+}
+
+/// Trains to the end with interruptions: `interrupt` is handed each child after a random while until it has
+/// been called `times` times.
+fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process::Child) -> bool) -> (Vec<u8>, String) {
+    let config = tiny(folder, TRAIN);
+    let runs = folder.join("runs");
+    let mut draws = Stream::new(1, "kill").at(0);
+    let mut interrupted = 0;
+    for _ in 0..10 * times {
+        let mut command = kiln(folder);
+        match std::fs::read_dir(&runs).ok().and_then(|mut entries| entries.next()) {
+            // A run that was killed before its first checkpoint is begun anew by the same command.
+            Some(run) if run.as_ref().unwrap().path().join("checkpoints").is_dir() => {
+                command.arg("train").arg("--resume").arg(run.unwrap().path())
+            }
+            _ => command.arg("train").arg(&config),
+        };
+        let mut child = command.args(["-q", "--threads", "1"]).spawn().unwrap();
+        if interrupted < times {
+            std::thread::sleep(Duration::from_millis(30 + draws.below(120) as u64));
+            interrupted += usize::from(interrupt(child));
+        } else if child.wait().unwrap().success() {
+            assert_eq!(interrupted, times);
+            return result(folder, &only_run(&runs));
+        }
+    }
+    panic!("the run never came to its end");
+}
+
+fn undisturbed() -> (Vec<u8>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path(), TRAIN);
+    ok(folder.path(), &["train", config.to_str().unwrap(), "-q", "--threads", "1"]);
+    result(folder.path(), &only_run(&folder.path().join("runs")))
+}
+
+#[test]
+fn sigkill_at_random_moments_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let killed = disturbed(folder.path(), 12, |mut child| {
+        let running = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        running
+    });
+    assert!(killed == undisturbed(), "the killed run differs from the undisturbed one");
+}
+
+#[test]
+fn sigterm_finishes_the_step_saves_and_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut graceful = 0;
+    let stopped = disturbed(folder.path(), 10, |mut child| {
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        // A signal that comes before the handler is installed ends the process as any other would.
+        match child.wait().unwrap().code() {
+            Some(3) => graceful += 1,
+            Some(0) => panic!("the run ended before it was stopped ten times"),
+            _ => {}
+        }
+        true
+    });
+    assert!(graceful >= 5, "only {graceful} of 10 stops were graceful");
+    assert!(stopped == undisturbed(), "the stopped run differs from the undisturbed one");
+}
