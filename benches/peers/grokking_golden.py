@@ -55,10 +55,11 @@ RULES = {
     "updates, before update t + 1.",
     "spread": "spread[t] = max over the permuted runs of |loss_perm[t] - loss[t]| / loss[t]. Permuted run r trains on the "
     "same rows in another order: training row i has key = word i of stream 'permutations[r]'; rows sorted by key.",
-    "test": "1. Rebuild words, weights, split; compare with 'checks'. 2. f64: |kiln[t] - loss[t]| <= 1e-9 loss[t] for all "
-    "t < 100. 3. f32: |kiln[t] - loss[t]| <= 1e-5 loss[t] for t < 10. 4. f32, 10 <= t < 200: "
-    "|kiln[t] - loss[t]| <= 3 loss[t] max(spread[0..=t]), the running maximum, because spread[t] itself can pass "
-    "through 0 where two runs cross.",
+    "test": "1. Rebuild words, weights, split; compare with 'checks' (words, pairs, weights exactly; sums and logits to "
+    "1e-12). 2. f64: |kiln[t] - loss[t]| <= 1e-9 loss[t] for all t < 100. 3. f32: |kiln[t] - loss[t]| <= 1e-5 loss[t] for "
+    "t < 10. 4. f32, 10 <= t < 200: |kiln[t] - loss[t]| <= 3 loss[t] max(spread[0..=min(t + 10, 199)]). The running maximum "
+    "is needed because spread[t] passes through 0 where two runs cross; the 10 steps ahead because two runs part at the "
+    "step at which a ReLU first falls on different sides, which is a matter of luck between steps 10 and 60.",
 }
 
 
@@ -137,8 +138,8 @@ def checks(pairs):
     }
 
 
-def golden():
-    """The whole file."""
+def golden(with_spread):
+    """The whole file; the spread is nine tenths of the work and may be left out."""
     pairs = training_pairs()
     conditions = {}
     for name, condition in CONDITIONS.items():
@@ -146,7 +147,7 @@ def golden():
         for key, dtype in DTYPES.items():
             losses = curve(condition, dtype, pairs, STEPS[key])
             entry[key] = {"loss": losses}
-            if key == "f32":
+            if key == "f32" and with_spread:
                 entry[key]["spread"] = spread(condition, dtype, pairs, losses)
             print(f"{name} {key}: {losses[0]:.6f} -> {losses[-1]:.6e}", file=sys.stderr)
         conditions[name] = entry
@@ -192,7 +193,7 @@ def main():
     options = parser.parse_args()
     # One thread: the order of every sum is then that of one machine, not of a scheduler.
     torch.set_num_threads(1)
-    data = golden()
+    data = golden(with_spread=not options.check)
     if options.check:
         compare(data, json.loads(FILE.read_text()))
     else:

@@ -1,7 +1,7 @@
 //! Time of one forward and backward pass of each loss on the logits of the grokking task, `[5107, 113]` in `f32`.
 //!
 //! `cargo bench -p kiln-activations` (the release profile's dependencies are used as they are); `RAYON_NUM_THREADS`
-//! sets the number of threads.
+//! sets the number of threads, an argument picks the lines that contain it.
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -17,6 +17,7 @@ const CLASSES: usize = 113;
 const REPEATS: usize = 60;
 
 fn main() {
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
     let device = Device::flex().autodiff();
     let mut draws = Stream::new(0, "bench").at(0);
     let logits: Vec<f32> = (0..ROWS * CLASSES).map(|_| (draws.normal() * 5.0) as f32).collect();
@@ -30,11 +31,11 @@ fn main() {
         for name in ["softmax", "stablemax"] {
             let normalizer = NormalizerConfig::by_name(name).expect("a known name");
             let config = LossConfig::CrossEntropy(CrossEntropyConfig { normalizer, dtype, ..Default::default() });
-            loss(&format!("cross_entropy {name} {dtype:?}"), &config, &logits, &target);
+            loss(&wanted, &format!("cross_entropy {name} {dtype:?}"), &config, &logits, &target);
         }
-        loss(&format!("ce_exact {dtype:?}"), &LossConfig::CeExact(CeExactConfig { dtype }), &logits, &target);
+        loss(&wanted, &format!("ce_exact {dtype:?}"), &LossConfig::CeExact(CeExactConfig { dtype }), &logits, &target);
     }
-    for name in ["softmax", "stablemax"] {
+    for name in ["softmax", "stablemax"].into_iter().filter(|name| format!("weights {name}").contains(&wanted)) {
         let map = NormalizerConfig::by_name(name).expect("a known name").init(&Init::new(0, &device, DType::F32));
         let ctx = Ctx::eval(0, 0);
         let forward = median(|| drop(map.weights(logits.clone(), 1, None, &ctx)));
@@ -47,7 +48,10 @@ fn main() {
     }
 }
 
-fn loss(label: &str, config: &LossConfig, logits: &Tensor<2>, target: &Target) {
+fn loss(wanted: &str, label: &str, config: &LossConfig, logits: &Tensor<2>, target: &Target) {
+    if !label.contains(wanted) {
+        return;
+    }
     let loss = config.init(&Init::new(0, &logits.device(), DType::F32));
     let forward = median(|| drop(loss.forward(logits.clone(), target)));
     let both = median(|| {

@@ -25,6 +25,8 @@ pub mod init;
 pub mod kernel;
 pub mod loss;
 pub mod normalizer;
+#[cfg(test)]
+mod testing;
 
 pub use ctx::Ctx;
 pub use init::Init;

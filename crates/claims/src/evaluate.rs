@@ -264,7 +264,9 @@ impl<'a> Scope<'a> {
     ) -> Result<Option<&'r [(u64, f64)]>, EvalError> {
         let Some(Steps { from, to }) = steps else { return Ok(Some(rows)) };
         let (Some(from), Some(to)) = (self.step(from)?, self.step(to)?) else { return Ok(None) };
-        let [(logged_from, _), .., (logged_to, _)] = *rows else { return Err(self.too_few(metric, "a range of steps")) };
+        let [(logged_from, _), .., (logged_to, _)] = *rows else {
+            return Err(self.too_few(metric, "a range of steps"));
+        };
         if from < logged_from || to > logged_to {
             let metric = metric.to_string();
             return Err(EvalError::NotCovered { metric, seed: self.seed, logged_from, logged_to, from, to });

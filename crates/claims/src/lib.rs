@@ -44,4 +44,4 @@ pub use record::{Flag, Provenance};
 pub use study::{
     Claim, ClaimKind, Condition, ConditionKind, PerScale, RunSpec, Scale, ScaleOverrides, ScaleSpec, Study,
 };
-pub use verdict::{ConditionRow, Verdict, Word, judge, observe, standard_error};
+pub use verdict::{ConditionRow, SeedRow, SideValues, Verdict, Word, judge, observe, standard_error};

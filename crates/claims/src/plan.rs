@@ -10,11 +10,11 @@ use crate::study::{Scale, Study};
 pub struct PlannedRun {
     /// The run's name in the study.
     pub name: String,
-    /// Its seed.
+    /// Its seed, to be set as `run.seed`.
     pub seed: u64,
     /// The config file, a path from the top of the source tree.
     pub config: String,
-    /// Dotted keys and values to set on top of the config, in this order; steps and seed come last.
+    /// Dotted keys and values to set on top of the config, in this order; steps come last. The seed is not among them.
     pub set: Vec<(String, Value)>,
     /// Runs (of the same seed) that must be finished first.
     pub needs: Vec<String>,
@@ -95,7 +95,6 @@ impl Study {
         if let Some(steps) = overrides.and_then(|overrides| overrides.steps).or(run.steps) {
             set.push(("train.steps".into(), steps.into()));
         }
-        set.push(("run.seed".into(), seed.into()));
         PlannedRun { name: name.into(), seed, config: run.config.clone(), set, needs: run.needs.clone() }
     }
 }

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{expr::{Comparison, Expr}, suggest::hint};
+use crate::{
+    expr::{Comparison, Expr},
+    suggest::hint,
+};
 
 /// A study: what is trained, and what is claimed about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

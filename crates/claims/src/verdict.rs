@@ -90,7 +90,7 @@ pub struct ConditionRow {
     pub published: Option<String>,
     /// Whether its measured value stands for the claim.
     pub headline: bool,
-    /// One entry per seed.
+    /// One entry per seed; none for a claim declared as not run.
     pub seeds: Vec<SeedRow>,
     /// The same on the means over seeds, where the claim is judged on them.
     pub mean: Option<SideValues>,
@@ -130,18 +130,21 @@ impl SideValues {
 
 /// Judges a claim on the records of its runs.
 ///
-/// A missing run, metric or row gives `not run` with the reason, never a pass and never a failure. Otherwise the
-/// first that applies, in this order: a precondition fails on some seed (`void`; preconditions are never judged on
-/// the mean); a direction fails (`not reproduced`); the margin is below two standard errors of the baseline, or
-/// there are too few seeds to know (`undecidable`); a threshold fails (`partly`); `reproduced`. So noise cannot
-/// hide a failed direction, and a threshold that noise alone could pass or miss is not decided.
+/// A claim declared as not run keeps its rows, without values. A missing run, metric or row gives `not run` with
+/// the reason, never a pass and never a failure. Otherwise the first that applies, in this order: a precondition
+/// fails on some seed (`void`; preconditions are never judged on the mean); a direction fails (`not reproduced`);
+/// the margin is below two standard errors of the baseline, or there are too few seeds to know (`undecidable`); a
+/// threshold fails (`partly`); `reproduced`. So noise cannot hide a failed direction, and a threshold that noise
+/// alone could pass or miss is not decided.
 pub fn judge(claim: &Claim, seeds: &[u64], records: &dyn Records, provenance: &Provenance) -> Verdict {
     let verdict = |word, reason, flags, rows| Verdict { word, reason, flags, n: seeds.len(), rows };
+    let rows = |seeds: &[u64]| -> Vec<ConditionRow> {
+        claim.conditions.iter().map(|condition| row(condition, claim, seeds, records)).collect()
+    };
     if let Some(reason) = &claim.not_run {
-        return verdict(Word::NotRun, reason.clone(), Vec::new(), Vec::new());
+        return verdict(Word::NotRun, reason.clone(), Vec::new(), rows(&[]));
     }
-    let rows: Vec<ConditionRow> =
-        claim.conditions.iter().map(|condition| row(condition, claim, seeds, records)).collect();
+    let rows = rows(seeds);
     let (word, reason) = weigh(claim, seeds, records, &rows);
     verdict(word, reason, provenance.flags(), rows)
 }
@@ -189,7 +192,8 @@ fn row(condition: &Condition, claim: &Claim, seeds: &[u64], records: &dyn Record
     let whole: Option<Vec<&Reading>> = readings.iter().map(|reading| reading.as_ref().ok()).collect();
     let on_mean = claim.on_mean && *kind != ConditionKind::Precondition;
     let mean = whole.as_ref().filter(|whole| on_mean && !whole.is_empty()).map(|whole| {
-        let sides: Vec<Value> = (0..whole[0].sides.len()).map(|side| mean(whole.iter().map(|r| r.sides[side]))).collect();
+        let sides: Vec<Value> =
+            (0..whole[0].sides.len()).map(|side| mean(whole.iter().map(|r| r.sides[side]))).collect();
         SideValues::new(Reading { holds: expr.holds_for(&sides), sides }, measured)
     });
     let holds = match &mean {
@@ -222,19 +226,29 @@ fn mean(values: impl Iterator<Item = Value>) -> Value {
 /// Where and with which value a condition failed.
 fn failure(row: &ConditionRow) -> String {
     let place = match &row.mean {
-        Some(mean) => format!("on the mean ({})", mean.value),
+        Some(mean) => format!("on the mean ({})", short(mean.value)),
         None => {
             let failed: Vec<String> = row
                 .seeds
                 .iter()
                 .filter_map(|seed| Some((seed.seed, seed.values.as_ref()?)))
                 .filter(|(_, values)| !values.holds)
-                .map(|(seed, values)| format!("{seed} ({})", values.value))
+                .map(|(seed, values)| format!("{seed} ({})", short(values.value)))
                 .collect();
             format!("on seed {}", failed.join(", "))
         }
     };
     format!("{} fails {place}: {}", row.kind, row.expr)
+}
+
+/// A value for a sentence: whole numbers in full, others with four significant digits.
+fn short(value: Value) -> String {
+    match value {
+        Value::Number(number) if number.fract() != 0.0 && number.is_finite() => {
+            format!("{number:.3e}").parse().map_or_else(|_| value.to_string(), |rounded: f64| rounded.to_string())
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Why the margin of a `within` claim says nothing, if so.

@@ -7,12 +7,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 
-use crate::{
-    Invalid, Leaf, OptimConfig, StateError,
-    group::Settings,
-    record::Record,
-    rule::dead_second_moments,
-};
+use crate::{Invalid, Leaf, OptimConfig, StateError, group::Settings, record::Record, rule::dead_second_moments};
 
 impl OptimConfig {
     /// Whether the values go together.

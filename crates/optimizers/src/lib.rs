@@ -36,8 +36,7 @@ mod state_dtype;
 mod transform;
 
 pub use burn_rule::{
-    AdafactorConfig, AdagradConfig, AdanConfig, AdjustLr, BurnRule, BurnState, LambConfig, Leaves, LionConfig, MuonConfig,
-    Restore, RmspropConfig,
+    AdafactorConfig, AdagradConfig, AdanConfig, AdjustLr, LambConfig, LionConfig, MuonConfig, RmspropConfig,
 };
 pub use chain::Chain;
 pub use group::{GroupConfig, Pattern};

@@ -25,7 +25,9 @@ pub enum StateError {
     #[error("not a complete optimizer record: {0}; use another checkpoint")]
     Unreadable(String),
     /// The record was made by another rule.
-    #[error("the record holds the state of rule {found:?}, expected {expected:?}; resume with the config it was made with")]
+    #[error(
+        "the record holds the state of rule {found:?}, expected {expected:?}; resume with the config it was made with"
+    )]
     OtherRule {
         /// The record's rule.
         found: String,
@@ -33,13 +35,17 @@ pub enum StateError {
         expected: String,
     },
     /// The record has a parameter that the model lacks.
-    #[error("the record holds state of parameter {path:?}, which the model lacks; resume with the model it was made with")]
+    #[error(
+        "the record holds state of parameter {path:?}, which the model lacks; resume with the model it was made with"
+    )]
     UnknownParameter {
         /// The parameter's path.
         path: String,
     },
     /// A parameter had another shape or dtype.
-    #[error("parameter {path:?} was {found} in the record, expected {expected}; resume with the model it was made with")]
+    #[error(
+        "parameter {path:?} was {found} in the record, expected {expected}; resume with the model it was made with"
+    )]
     OtherParameter {
         /// The parameter's path.
         path: String,

@@ -4,7 +4,7 @@ mod common;
 
 use burn::{optim::GradientsParams, tensor::DType};
 use common::{assert_close, config, matrix, refusal, toy, values};
-use kiln_optimizers::{OptimConfig, Schedule, ScheduleConfig, TransformConfig};
+use kiln_optimizers::{OptimConfig, ScheduleConfig, TransformConfig};
 use kiln_registry::Tagged;
 
 #[test]
@@ -133,9 +133,15 @@ fn bad_values_are_named() {
         ("name='sgd'\ntransforms=['perpgrad']", "unknown variant `perpgrad`, expected `perp_grad` or `clip_norm`"),
         ("name='sgd'\ntransforms=['clip_norm']", "missing field `max_norm`"),
         ("name='sgd'\nschedule={ name='cosine' }", "missing field `steps`"),
-        ("name='sgd'\nschedule={ name='cosine', steps=9, min_ratio=2.0 }", "2 is out of range; expected a number in [0, 1]"),
+        (
+            "name='sgd'\nschedule={ name='cosine', steps=9, min_ratio=2.0 }",
+            "2 is out of range; expected a number in [0, 1]",
+        ),
         ("name='sgd'\nschedule={ name='step', every=0 }", "expected a whole number of at least 1"),
-        ("name='sgd'\ngroups=[{ match='[bias', update=false }]", "\"[bias\" is not a regular expression: unclosed character class"),
+        (
+            "name='sgd'\ngroups=[{ match='[bias', update=false }]",
+            "\"[bias\" is not a regular expression: unclosed character class",
+        ),
         ("name='sgd'\ngroups=[{ match='b', decay=0.0 }]", "unknown field `decay`"),
     ] {
         let refusal = refusal(toml);

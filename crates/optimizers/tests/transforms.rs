@@ -63,9 +63,9 @@ fn perp_grad_degenerate() {
     assert_eq!(transformed("['perp_grad']", (&w, &g, [1, 3]), (&W2, &G2), DType::F32).0, [0.0; 3]);
     let unguarded = "[{ name='perp_grad', guard=0.0 }]";
     assert_ne!(transformed(unguarded, (&w, &g, [1, 3]), (&W2, &G2), DType::F32).0, [0.0; 3]);
-    // Squares of 1e-25 are 0 in f32; the projection still works.
+    // Squares of 1e-25 are 0 in f32; the projection still works, short by eps/‖g⊥‖ = 1e-5.
     let (g, _, _) = transformed("['perp_grad']", (&[1.0, 0.0], &[1e-25, 1e-25], [1, 2]), (&W2, &G2), DType::F32);
-    assert!(g[0].abs() < 1e-32 && (g[1] / 1e-25 - 2f64.sqrt()).abs() < 1e-5, "{g:?}");
+    assert!(g[0].abs() < 1e-32 && (g[1] / 1e-25 - 2f64.sqrt()).abs() < 2e-5, "{g:?}");
     // A NaN stays visible.
     let (g, _, _) = transformed("['perp_grad']", (&[1.0, 2.0], &[f64::NAN, 1.0], [1, 2]), (&W2, &G2), DType::F32);
     assert!(g.iter().all(|g| g.is_nan()));

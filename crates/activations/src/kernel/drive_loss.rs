@@ -98,11 +98,12 @@ impl<'a, P: Precision> LossDriver<'a, P> {
         }
     }
 
-    /// `dx = g ∂loss/∂x` (`[rows, n]`) and `dparams = g ∂loss/∂params` (`[rows, P]`).
+    /// `dx = g ∂loss/∂x` (`[rows, n]`) and `dparams = g ∂loss/∂params` (`[rows, P]`), from the row sums of the forward
+    /// pass and the gradients g at the losses.
     pub(crate) fn vjp<S: Stored<P>, L: Stored<P>>(
         &self,
         from: LossSlices<'_, S>,
-        g: &[L],
+        (row_sum, g): (&[L], &[L]),
         dx: &mut [S],
         dparams: &mut [S],
     ) {
@@ -111,7 +112,7 @@ impl<'a, P: Precision> LossDriver<'a, P> {
         let pieces = tasks.split(dx, n).into_iter().zip(tasks.split(dparams, p)).collect();
         tasks.run(pieces, |rows, (dx, dparams): (&mut [S], &mut [S])| {
             let room = |width: usize| vec![P::T::zero(); tasks.block() * width];
-            let (mut x_room, mut params_room, mut g_room) = (room(n), room(p), room(1));
+            let (mut x_room, mut params_room, mut sum_room, mut g_room) = (room(n), room(p), room(1), room(1));
             let (mut dx_room, mut dparams_room) = (room(n), room(p));
             let mut spare = Spare::<P>::new(n);
             for (here, there) in tasks.blocks(rows) {
@@ -121,23 +122,18 @@ impl<'a, P: Precision> LossDriver<'a, P> {
                     params: S::load(&from.params[of(&there, p)], &mut params_room),
                     targets: &from.targets[there.clone()],
                 };
+                let row_sum = L::load(&row_sum[there.clone()], &mut sum_room);
                 let g = L::load(&g[there.clone()], &mut g_room);
                 S::fill(&mut dx[of(&here, n)], &mut dx_room, |dx| {
                     S::fill(&mut dparams[of(&here, p)], &mut dparams_room, |dparams| {
-                        self.vjp_block(there.start, rows, NllVjpOut { g, dx, dparams }, &mut spare);
+                        self.vjp_block(there.start, rows, NllVjpOut { row_sum, g, dx, dparams }, &mut spare);
                     });
                 });
             }
         });
     }
 
-    fn vjp_block(
-        &self,
-        first_row: usize,
-        rows: NllRows<'_, P::T>,
-        out: NllVjpOut<'_, P::T>,
-        spare: &mut Spare<P>,
-    ) {
+    fn vjp_block(&self, first_row: usize, rows: NllRows<'_, P::T>, out: NllVjpOut<'_, P::T>, spare: &mut Spare<P>) {
         let (n, p) = (self.n, self.n_params);
         if n == 0 {
             return;
@@ -162,7 +158,8 @@ impl<'a, P: Precision> LossDriver<'a, P> {
                         targets: &[target],
                     };
                     let room = &mut spare.out[..places.len()];
-                    self.kernel.vjp_rows(compact, NllVjpOut { g: &out.g[row..=row], dx: &mut *room, dparams });
+                    let (row_sum, g) = (&out.row_sum[row..=row], &out.g[row..=row]);
+                    self.kernel.vjp_rows(compact, NllVjpOut { row_sum, g, dx: &mut *room, dparams });
                     scatter(room, places, dx);
                 }
                 _ => {

@@ -77,7 +77,12 @@ impl<'a, T: Real> MapDriver<'a, T> {
     }
 
     /// `dx = gᵀ ∂y/∂x` (`[rows, n]`) and `dparams = gᵀ ∂y/∂params` (`[rows, P]`).
-    pub(crate) fn vjp<S: Stored<P>, P: Precision<T = T>>(&self, from: VjpSlices<'_, S>, dx: &mut [S], dparams: &mut [S]) {
+    pub(crate) fn vjp<S: Stored<P>, P: Precision<T = T>>(
+        &self,
+        from: VjpSlices<'_, S>,
+        dx: &mut [S],
+        dparams: &mut [S],
+    ) {
         let (n, p) = (self.n, self.n_params);
         if n == 0 {
             return;

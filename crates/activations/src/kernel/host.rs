@@ -13,7 +13,7 @@ use burn::{
 use half::{bf16, f16};
 
 use super::{
-    Double, Half, LossKernel, RowKernel, RowKernelOf, RowKeep, RowParams, Single,
+    Double, Half, LossKernel, RowKeep, RowKernel, RowKernelOf, RowParams, Single,
     drive_loss::{LossDriver, LossSlices},
     drive_map::{MapDriver, VjpSlices},
     kept::Kept,
@@ -140,10 +140,26 @@ floats!(f32, f64, f16, bf16);
 macro_rules! with_storage {
     ($dtype:expr, $S:ident, $P:ident => $body:expr) => {
         match $dtype {
-            DType::F32 => { type $S = f32; type $P = Single; $body }
-            DType::F64 => { type $S = f64; type $P = Double; $body }
-            DType::F16 => { type $S = f16; type $P = Single; $body }
-            DType::BF16 => { type $S = bf16; type $P = Single; $body }
+            DType::F32 => {
+                type $S = f32;
+                type $P = Single;
+                $body
+            }
+            DType::F64 => {
+                type $S = f64;
+                type $P = Double;
+                $body
+            }
+            DType::F16 => {
+                type $S = f16;
+                type $P = Single;
+                $body
+            }
+            DType::BF16 => {
+                type $S = bf16;
+                type $P = Single;
+                $body
+            }
             other => panic!("row operations take f32, f64, f16 or bf16, not {other:?}"),
         }
     };
@@ -153,9 +169,21 @@ macro_rules! with_storage {
 macro_rules! with_loss {
     ($dtype:expr, $L:ident, $P:ident => $body:expr) => {
         match $dtype {
-            LossDtype::F16 => { type $L = f16; type $P = Half; $body }
-            LossDtype::F32 => { type $L = f32; type $P = Single; $body }
-            LossDtype::F64 => { type $L = f64; type $P = Double; $body }
+            LossDtype::F16 => {
+                type $L = f16;
+                type $P = Half;
+                $body
+            }
+            LossDtype::F32 => {
+                type $L = f32;
+                type $P = Single;
+                $body
+            }
+            LossDtype::F64 => {
+                type $L = f64;
+                type $P = Double;
+                $body
+            }
         }
     };
 }
@@ -173,8 +201,11 @@ impl HostKeep {
             RowKeep::All => Self::All,
             RowKeep::Prefix(count) => {
                 // A negative count keeps nothing.
-                let count: Vec<usize> =
-                    B::ints(count).places().into_iter().map(|count| if count == usize::MAX { 0 } else { count }).collect();
+                let count: Vec<usize> = B::ints(count)
+                    .places()
+                    .into_iter()
+                    .map(|count| if count == usize::MAX { 0 } else { count })
+                    .collect();
                 assert_eq!(count.len(), rows, "one count of kept entries per row");
                 Self::Prefix(count)
             }
@@ -351,16 +382,20 @@ pub(crate) fn row_loss<B: HostBackend>(input: LossInput<B>) -> (FloatTensor<B>, 
 }
 
 /// [`super::RowVjps::row_loss_vjp`].
-pub(crate) fn row_loss_vjp<B: HostBackend>(input: LossInput<B>, g: FloatTensor<B>) -> RowGrads<B> {
+pub(crate) fn row_loss_vjp<B: HostBackend>(
+    input: LossInput<B>,
+    row_sum: FloatTensor<B>,
+    g: FloatTensor<B>,
+) -> RowGrads<B> {
     let (device, kernel, dtype) = (input.logits.device(), input.kernel.clone(), input.dtype);
-    let (p, g) = (kernel.n_params(), B::floats(g));
+    let (p, row_sum, g) = (kernel.n_params(), B::floats(row_sum), B::floats(g));
     let input = HostLoss::read(input);
     let (rows, n) = (input.rows, input.n);
     with_loss!(dtype, L, P => {
         let driver = LossDriver::<P>::new(&*kernel, &*kernel, n, input.keep.view());
         with_storage!(input.logits.dtype(), S, _P => {
             let (mut dx, mut dparams) = (vec![S::default(); rows * n], vec![S::default(); rows * p]);
-            driver.vjp(input.slices::<S>(), L::slice(&g), &mut dx, &mut dparams);
+            driver.vjp(input.slices::<S>(), (L::slice(&row_sum), L::slice(&g)), &mut dx, &mut dparams);
             let dparams = (p > 0).then(|| tensor::<B, S>(dparams, [rows, p], &device));
             (tensor::<B, S>(dx, [rows, n], &device), dparams)
         })

@@ -1,9 +1,30 @@
 //! Reductions over a row in an order that no compiler, CPU or thread count changes.
+use std::{
+    hint::black_box,
+    sync::atomic::{Ordering, compiler_fence},
+};
+
 use super::Real;
 use crate::loss::SumOrder;
 
 /// Number of lanes of the fixed order: one 512-bit vector of `f32`.
 pub const LANES: usize = 16;
+
+/// Keeps the compiler from vectorising across the turns of a loop whose body is one vector wide: it would gather lane by
+/// lane, which is far slower. No instruction comes of it.
+#[inline(always)]
+fn one_vector_per_turn() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// The last, incomplete chunk as a full one: the lanes themselves are never indexed by a number known only at run time,
+/// which would keep them out of registers.
+#[inline(always)]
+fn padded<T: Copy>(tail: &[T], fill: T) -> [T; LANES] {
+    let mut chunk = [fill; LANES];
+    chunk[..tail.len()].copy_from_slice(tail);
+    chunk
+}
 
 /// The sum of `x` in the given order.
 #[inline(always)]
@@ -24,10 +45,15 @@ pub fn lane_sum<T: Real>(x: &[T]) -> T {
         for lane in 0..LANES {
             lanes[lane] = lanes[lane] + chunk[lane];
         }
+        one_vector_per_turn();
     }
-    for (lane, &term) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane = *lane + term;
+    // A sum that began at +0 is never −0, so adding +0 to the other lanes changes none of them.
+    let tail = padded(chunks.remainder(), T::zero());
+    for lane in 0..LANES {
+        lanes[lane] = lanes[lane] + tail[lane];
     }
+    // In memory once, in their own order: otherwise the compiler shuffles every chunk into the order of the pairs.
+    let mut lanes = black_box(lanes);
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -48,9 +74,11 @@ pub fn lane_dot<T: Real>(a: &[T], b: &[T]) -> T {
         for lane in 0..LANES {
             lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
         }
+        one_vector_per_turn();
     }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(a_chunks.remainder()).zip(b_chunks.remainder()) {
-        *lane = a.mul_add(b, *lane);
+    let (a, b) = (padded(a_chunks.remainder(), T::zero()), padded(b_chunks.remainder(), T::zero()));
+    for lane in 0..LANES {
+        lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
     }
     lane_sum(&lanes)
 }
@@ -65,10 +93,13 @@ pub fn max<T: Real>(x: &[T]) -> T {
         for lane in 0..LANES {
             lanes[lane] = larger(chunk[lane], lanes[lane]);
         }
+        one_vector_per_turn();
     }
-    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane = larger(x, *lane);
+    let tail = padded(chunks.remainder(), T::neg_infinity());
+    for lane in 0..LANES {
+        lanes[lane] = larger(tail[lane], lanes[lane]);
     }
+    let mut lanes = black_box(lanes);
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -82,12 +113,5 @@ pub fn max<T: Real>(x: &[T]) -> T {
 /// Whether every element of `x` is finite.
 #[inline(always)]
 pub fn all_finite<T: Real>(x: &[T]) -> bool {
-    let mut lanes = [true; LANES];
-    let mut chunks = x.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for lane in 0..LANES {
-            lanes[lane] &= chunk[lane].abs() <= T::max_value();
-        }
-    }
-    lanes.iter().all(|&ok| ok) && chunks.remainder().iter().all(|x| x.is_finite())
+    x.iter().fold(true, |finite, x| finite & (x.abs() <= T::max_value()))
 }

@@ -56,7 +56,7 @@ fn same_on_every_isa<K: RowNll + Copy, P: Precision>(kernel: K) {
             let out = NllOut { loss: &mut loss, row_sum: &mut row_sum, scratch: &mut scratch };
             isa::run_on(isa, nll::Forward::<K, P> { loss: &kernel, rows, out });
             let g = [P::T::of(1.0 / 1024.0); 3];
-            let out = NllVjpOut { g: &g, dx: &mut dx, dparams: &mut [] };
+            let out = NllVjpOut { row_sum: &row_sum, g: &g, dx: &mut dx, dparams: &mut [] };
             isa::run_on(isa, nll::Vjp::<K, P> { loss: &kernel, rows, out });
             [loss, row_sum, dx].concat().into_iter().map(|x| x.wide().to_bits()).collect::<Vec<_>>()
         };

@@ -147,12 +147,8 @@ impl<K: RowMap, T: Real> Job for Vjp<'_, K, T> {
         let MapVjpRows { n, x, y, params, g, dx, dparams } = self.rows;
         for (row, dx) in dx.chunks_exact_mut(n).enumerate() {
             let (at, of) = (row * n, row * K::N_PARAMS);
-            let row = VjpRow {
-                x: &x[at..][..n],
-                y: &y[at..][..n],
-                params: &params[of..][..K::N_PARAMS],
-                g: &g[at..][..n],
-            };
+            let row =
+                VjpRow { x: &x[at..][..n], y: &y[at..][..n], params: &params[of..][..K::N_PARAMS], g: &g[at..][..n] };
             self.map.vjp(row, dx, &mut dparams[of..][..K::N_PARAMS]);
         }
     }

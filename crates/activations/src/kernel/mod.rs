@@ -35,10 +35,17 @@ mod real;
 mod storage;
 mod tasks;
 
+#[cfg(test)]
+mod lanes_tests;
+#[cfg(test)]
+mod real_tests;
+#[cfg(test)]
+mod tests;
+
 pub use host::{HostBackend, HostTensor, LossInput, MapSaved, RowGrads};
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
-pub use nll::{LossKernel, LossKernelOf, NllOut, NllRow, NllRows, NllVjpOut, RowNll};
+pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};
 pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;

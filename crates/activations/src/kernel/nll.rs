@@ -18,9 +18,9 @@ pub trait RowNll: Debug + Send + Sync + 'static {
     /// The loss and the row's sum. `scratch` is as long as the row; what it holds before is unspecified.
     fn forward<P: Precision>(&self, row: NllRow<'_, P::T>, scratch: &mut [P::T]) -> (P::T, P::T);
 
-    /// `dx = g ∂loss/∂x` and `dparams = g ∂loss/∂params`, recomputed from the scores. What `dx` and `dparams`
-    /// hold before is unspecified.
-    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, g: P::T, dx: &mut [P::T], dparams: &mut [P::T]);
+    /// `dx = g ∂loss/∂x` and `dparams = g ∂loss/∂params`, recomputed from the logits and the row's sum. What `dx` and
+    /// `dparams` hold before is unspecified.
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], dparams: &mut [P::T]);
 }
 
 /// One row and its class.
@@ -32,6 +32,15 @@ pub struct NllRow<'a, T> {
     pub params: &'a [T],
     /// Which entry of `x` is the target.
     pub target: usize,
+}
+
+/// What comes back to one row.
+#[derive(Clone, Copy, Debug)]
+pub struct NllBack<T> {
+    /// The row's sum, as the forward pass gave it.
+    pub row_sum: T,
+    /// The gradient that arrives at the loss.
+    pub g: T,
 }
 
 /// Several rows and their classes.
@@ -72,6 +81,8 @@ pub struct NllOut<'a, T> {
 /// Where a backward pass starts, and places for its results.
 #[derive(Debug)]
 pub struct NllVjpOut<'a, T> {
+    /// Sum of each row.
+    pub row_sum: &'a [T],
     /// Gradient at the loss of each row.
     pub g: &'a [T],
     /// Gradients at the logits `[rows, n]`.
@@ -136,10 +147,10 @@ impl<K: RowNll, P: Precision> Job for Vjp<'_, K, P> {
     type Out = ();
     #[inline(always)]
     fn run(self) {
-        let NllVjpOut { g, dx, dparams } = self.out;
-        for (row, (dx, &g)) in dx.chunks_exact_mut(self.rows.n).zip(g).enumerate() {
+        let NllVjpOut { row_sum, g, dx, dparams } = self.out;
+        for (row, (dx, (&row_sum, &g))) in dx.chunks_exact_mut(self.rows.n).zip(row_sum.iter().zip(g)).enumerate() {
             let dparams = &mut dparams[row * K::N_PARAMS..][..K::N_PARAMS];
-            self.loss.vjp::<P>(self.rows.row(row, K::N_PARAMS), g, dx, dparams);
+            self.loss.vjp::<P>(self.rows.row(row, K::N_PARAMS), NllBack { row_sum, g }, dx, dparams);
         }
     }
 }

@@ -72,8 +72,8 @@ pub trait RowOps: Backend {
 pub trait RowVjps: Backend {
     /// Of [`RowOps::row_map`].
     fn row_map_vjp(saved: MapSaved<Self>, g: FloatTensor<Self>) -> RowGrads<Self>;
-    /// Of [`RowOps::row_loss`].
-    fn row_loss_vjp(input: LossInput<Self>, g: FloatTensor<Self>) -> RowGrads<Self>;
+    /// Of [`RowOps::row_loss`]: from its input, its row sums and the gradient at the losses.
+    fn row_loss_vjp(input: LossInput<Self>, row_sum: FloatTensor<Self>, g: FloatTensor<Self>) -> RowGrads<Self>;
 }
 
 /// The operations of a backend that computes them on the host.
@@ -109,8 +109,12 @@ macro_rules! on_host {
             fn row_map_vjp(saved: MapSaved<Self>, g: FloatTensor<Self>) -> RowGrads<Self> {
                 super::host::row_map_vjp(saved, g)
             }
-            fn row_loss_vjp(input: LossInput<Self>, g: FloatTensor<Self>) -> RowGrads<Self> {
-                super::host::row_loss_vjp(input, g)
+            fn row_loss_vjp(
+                input: LossInput<Self>,
+                row_sum: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+            ) -> RowGrads<Self> {
+                super::host::row_loss_vjp(input, row_sum, g)
             }
         }
     };
@@ -164,7 +168,7 @@ impl<B: RowOps + RowVjps, C: CheckpointStrategy> RowOps for Autodiff<B, C> {
             }
             OpsKind::Tracked(prep) => {
                 let (loss, row_sum) = forward(input.clone());
-                (prep.finish(input, loss), FloatTensor::<Self>::new(row_sum))
+                (prep.finish((input, row_sum.clone()), loss), FloatTensor::<Self>::new(row_sum))
             }
         }
     }
@@ -191,7 +195,10 @@ impl<B: Backend, C: CheckpointStrategy> RowKeep<Autodiff<B, C>> {
 
 impl<B: Backend, C: CheckpointStrategy> RowParams<Autodiff<B, C>> {
     /// The parameters without their graph, and their node; without parameters an untracked stand-in.
-    fn into_inner(self, scores: &FloatTensor<Autodiff<B, C>>) -> (RowParams<B>, burn::backend::autodiff::ops::NodeGuard) {
+    fn into_inner(
+        self,
+        scores: &FloatTensor<Autodiff<B, C>>,
+    ) -> (RowParams<B>, burn::backend::autodiff::ops::NodeGuard) {
         match self {
             Self::None => {
                 let stand_in = FloatTensor::<Autodiff<B, C>>::new(scores.primitive().clone());
@@ -230,10 +237,11 @@ impl<B: RowVjps> Backward<B, 2> for RowMapBackward {
 struct RowLossBackward;
 
 impl<B: RowVjps> Backward<B, 2> for RowLossBackward {
-    type State = LossInput<B>;
+    type State = (LossInput<B>, FloatTensor<B>);
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let g = grads.consume::<B>(&ops.node);
-        register::<B>(grads, ops.parents.map(|node| node.map(|node| node.id)), B::row_loss_vjp(ops.state, g));
+        let (input, row_sum) = ops.state;
+        register::<B>(grads, ops.parents.map(|node| node.map(|node| node.id)), B::row_loss_vjp(input, row_sum, g));
     }
 }
 

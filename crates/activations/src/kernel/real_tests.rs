@@ -70,7 +70,10 @@ fn ln_and_ln_1p_are_within_an_ulp() {
 fn to_half_rounds_as_the_half_type_does() {
     let check = |x: f32| {
         let (got, want) = (to_half(x), f16::from_f32(x).to_f32());
-        assert!(got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{x:e}: {got:e}, expected {want:e}");
+        assert!(
+            got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+            "{x:e}: {got:e}, expected {want:e}"
+        );
     };
     // Every half, the ties between neighbours, and what lies just beside them.
     for bits in 0..=u16::MAX {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
 use crate::{
     Init,
-    kernel::{NllRow, Precision, Real, RowNll, lanes},
+    kernel::{NllBack, NllRow, Precision, Real, RowNll, lanes},
     normalizer::SoftmaxNll,
 };
 
@@ -92,7 +92,8 @@ impl RowNll for ExactNll {
     }
 
     #[inline(always)]
-    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, g: P::T, dx: &mut [P::T], _: &mut [P::T]) {
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], _: &mut [P::T]) {
+        let g = back.g;
         let (d, sum) = Self::margin::<P>(row, dx);
         // σ(d) without overflow: exp of minus the size of d, in the numerator or not.
         let (one, small) = (P::T::of(1.0), P::round((-d.abs()).exp_exact()));

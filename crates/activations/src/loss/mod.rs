@@ -17,8 +17,10 @@ mod ce_exact;
 mod cross_entropy;
 mod precision;
 mod target;
+#[cfg(test)]
+mod tests;
 
-pub use ce_exact::{CeExact, CeExactConfig};
+pub use ce_exact::{CeExact, CeExactConfig, ExactNll};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
 pub use precision::{LossDtype, SumOrder};
 pub use target::Target;

@@ -25,11 +25,15 @@ mod laws;
 mod softmax;
 mod stablemax;
 
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod law_tests;
+
 pub use crate::kernel::Keep;
 pub use laws::{Gradient, Laws};
-pub use softmax::{Softmax, SoftmaxConfig};
-pub(crate) use softmax::SoftmaxNll;
-pub use stablemax::{StableMax, StableMaxConfig, StableMaxForm};
+pub use softmax::{LogSoftmaxRow, Softmax, SoftmaxConfig, SoftmaxNll, SoftmaxRow};
+pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
 
 registry! {
     /// A map of scores to weights, by name.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Keep, Laws, Normalize, composed};
 use crate::{
     Init,
-    kernel::{AtInfinity, LossKernel, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
     loss::SumOrder,
 };
 
@@ -147,31 +147,23 @@ pub struct SoftmaxNll {
     pub sum: SumOrder,
 }
 
-impl SoftmaxNll {
-    /// m and S; `exp` is left with exp q.
-    #[inline(always)]
-    fn sum<P: Precision>(&self, x: &[P::T], exp: &mut [P::T]) -> (P::T, P::T) {
-        let max = lanes::max(x);
-        for (exp, &x) in exp.iter_mut().zip(x) {
-            *exp = P::round(P::round(x - max).exp_exact());
-        }
-        (max, P::round(lanes::sum(exp, self.sum)))
-    }
-}
-
 impl RowNll for SoftmaxNll {
     #[inline(always)]
     fn forward<P: Precision>(&self, row: NllRow<'_, P::T>, scratch: &mut [P::T]) -> (P::T, P::T) {
-        let (max, sum) = self.sum::<P>(row.x, scratch);
+        let max = lanes::max(row.x);
+        for (exp, &x) in scratch.iter_mut().zip(row.x) {
+            *exp = P::round(P::round(x - max).exp_exact());
+        }
+        let sum = P::round(lanes::sum(scratch, self.sum));
         let log_weight = P::round(P::round(row.x[row.target] - max) - P::round(sum.ln_exact()));
         // 0 − l rather than −l: a collapsed row's loss is +0.
         (P::T::of(0.0) - log_weight, sum)
     }
 
     #[inline(always)]
-    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, g: P::T, dx: &mut [P::T], _: &mut [P::T]) {
-        let (max, sum) = self.sum::<P>(row.x, dx);
-        let log_sum = P::round(sum.ln_exact());
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], _: &mut [P::T]) {
+        let NllBack { row_sum, g } = back;
+        let (max, log_sum) = (lanes::max(row.x), P::round(row_sum.ln_exact()));
         for (dx, &x) in dx.iter_mut().zip(row.x) {
             *dx = P::round(P::round(P::round(x - max) - log_sum).exp_exact() * g);
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Keep, Laws, Normalize, composed};
 use crate::{
     Init,
-    kernel::{AtInfinity, LossKernel, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
     loss::SumOrder,
 };
 
@@ -232,7 +232,8 @@ impl RowNll for StableMaxNll {
     }
 
     #[inline(always)]
-    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, g: P::T, dx: &mut [P::T], _: &mut [P::T]) {
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], _: &mut [P::T]) {
+        let g = back.g;
         let Sums { target, rivals, all } = self.sums::<P>(row, dx);
         let scale = g / all;
         for (dx, &x) in dx.iter_mut().zip(row.x) {

@@ -15,7 +15,11 @@ pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], relative: f64,
     });
     if let Some(i) = worst {
         let ok = excess(got[i], want[i]) <= 1.0;
-        assert!(ok, "{what}[{i}]: got {:e}, expected {:e} (relative {relative:e}, absolute {absolute:e})", got[i], want[i]);
+        assert!(
+            ok,
+            "{what}[{i}]: got {:e}, expected {:e} (relative {relative:e}, absolute {absolute:e})",
+            got[i], want[i]
+        );
     }
 }
 

@@ -4,6 +4,8 @@
 pub(crate) mod lexer;
 mod parser;
 mod print;
+#[cfg(test)]
+mod tests;
 
 use std::{borrow::Cow, fmt, ops::Range, str::FromStr};
 

@@ -1,14 +1,16 @@
 //! Tokens to a tree, by recursive descent.
 use std::ops::Range;
 
-use super::{Comparison, Event, Expr, ExprError, Metric, Operator, Relation, Steps, Summary, lexer::{Token, tokens}};
+use super::{
+    Comparison, Event, Expr, ExprError, Metric, Operator, Relation, Steps, Summary,
+    lexer::{Token, tokens},
+};
 use crate::suggest::hint;
 
 /// Longer texts are refused; with [`MAX_DEPTH`] this bounds the recursion of everything that walks a tree.
 const MAX_LENGTH: usize = 2000;
 const MAX_DEPTH: usize = 64;
-const FUNCTIONS: [&str; 10] =
-    ["abs", "at", "end", "first", "greatest", "least", "max", "mean", "min", "slowest_rise"];
+const FUNCTIONS: [&str; 10] = ["abs", "at", "end", "first", "greatest", "least", "max", "mean", "min", "slowest_rise"];
 
 type Parsed<T> = Result<T, ExprError>;
 

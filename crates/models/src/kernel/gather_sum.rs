@@ -109,7 +109,8 @@ fn backward<B: Backend>(
     let weight = wanted[0].then(|| {
         let (rows, hot, outputs) = (indices.shape()[0], indices.shape()[1], grad.shape()[1]);
         let zeros = B::float_zeros([entries, outputs].into(), &grad.device(), grad.dtype().into());
-        let each = B::float_expand(B::float_reshape(grad.clone(), [rows, 1, outputs].into()), [rows, hot, outputs].into());
+        let each =
+            B::float_expand(B::float_reshape(grad.clone(), [rows, 1, outputs].into()), [rows, hot, outputs].into());
         let each = B::float_reshape(each, [rows * hot, outputs].into());
         let indices = B::int_reshape(indices, [rows * hot].into());
         B::float_select_assign(zeros, 0, indices, each, IndexingUpdateOp::Add)
@@ -261,11 +262,7 @@ mod flex {
         R::tensor(host::gather_sum(R::view(&weight), &indices, bias, epilogue, [rows, hot, outputs]), [rows, outputs])
     }
 
-    fn backward<R: Real>(
-        saved: GatherSumSaved<Flex>,
-        grad: &FlexTensor,
-        wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
+    fn backward<R: Real>(saved: GatherSumSaved<Flex>, grad: &FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let GatherSumSaved { entries, indices, y } = saved;
         let (hot, outputs) = (indices.shape()[1], grad.shape()[1]);
         let grad = grad.to_contiguous();
@@ -283,6 +280,7 @@ mod flex {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{DType, TensorData, activation::relu};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::testing::{assert_close, device, indices, normal, on_threads, values};
@@ -296,7 +294,12 @@ mod tests {
         Tensor::from_data(TensorData::new(values, [rows, entries]), (&device(), dtype))
     }
 
-    fn run(layer: impl Fn(Tensor<2>, Option<Tensor<1>>) -> Tensor<2>, sizes: [usize; 3], bias: bool, dtype: DType) -> Vec<Vec<f64>> {
+    fn run(
+        layer: impl Fn(Tensor<2>, Option<Tensor<1>>) -> Tensor<2>,
+        sizes: [usize; 3],
+        bias: bool,
+        dtype: DType,
+    ) -> Vec<Vec<f64>> {
         let [rows, entries, outputs] = sizes;
         let w = normal([entries, outputs], dtype, "w");
         let b = bias.then(|| normal([outputs], dtype, "b"));
@@ -334,9 +337,7 @@ mod tests {
     #[test]
     fn thread_count_moves_no_bit() {
         let (_, picked) = indices([503, 2], 29);
-        let work = || {
-            run(|w, b| gather_sum(w, picked.clone(), b, Epilogue::Relu), [503, 29, 131], true, DType::F32)
-        };
+        let work = || run(|w, b| gather_sum(w, picked.clone(), b, Epilogue::Relu), [503, 29, 131], true, DType::F32);
         let one = on_threads(1, work);
         assert_eq!(one, on_threads(2, work));
         assert_eq!(one, on_threads(3, work));
@@ -355,5 +356,20 @@ mod tests {
     #[should_panic(expected = "gather_sum: index 3 does not fit a table of 3 rows")]
     fn indices_are_checked() {
         gather_sum(normal([3, 2], DType::F32, "w"), Tensor::from_data([[0, 3]], &device()), None, Epilogue::None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn the_table_gradient_loses_and_doubles_nothing(
+            rows in 1usize..40, hot in 1usize..5, entries in 1usize..30, outputs in 1usize..20,
+        ) {
+            let (_, picked) = indices([rows, hot], entries);
+            let w = normal([entries, outputs], DType::F64, "w");
+            let c = normal([rows, outputs], DType::F64, "c").detach();
+            let gradients = (gather_sum(w.clone(), picked, None, Epilogue::None) * c.clone()).sum().backward();
+            let total = w.grad(&gradients).unwrap().sum_dim(0);
+            assert_close("column sums", &values(&total), &values(&(c.sum_dim(0) * hot as f64)), 1e-12);
+        }
     }
 }

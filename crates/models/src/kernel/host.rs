@@ -121,7 +121,9 @@ impl<'a, R> Matrix<'a, R> {
     }
 
     fn covers(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.values.len()
+        rows == 0
+            || columns == 0
+            || (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.values.len()
     }
 }
 
@@ -271,11 +273,7 @@ fn add_in_order<R: Real>(partial: Vec<Vec<R>>) -> Vec<R> {
 }
 
 /// `g Wᵀ`, `[rows, inputs]`.
-pub(super) fn input_gradient<R: Real>(
-    grad: &[R],
-    weight: &[R],
-    [rows, inputs, outputs]: [usize; 3],
-) -> Vec<R> {
+pub(super) fn input_gradient<R: Real>(grad: &[R], weight: &[R], [rows, inputs, outputs]: [usize; 3]) -> Vec<R> {
     let transposed = Matrix::transposed(weight, outputs);
     // SAFETY: `product` initialises all of its output.
     unsafe {

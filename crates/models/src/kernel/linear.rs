@@ -102,11 +102,7 @@ fn forward<B: Backend>(
     composed::finish::<B>(B::float_matmul(x, weight), bias, epilogue)
 }
 
-fn backward<B: Backend>(
-    saved: LinearSaved<B>,
-    grad: FloatTensor<B>,
-    wanted: [bool; 3],
-) -> [Option<FloatTensor<B>>; 3] {
+fn backward<B: Backend>(saved: LinearSaved<B>, grad: FloatTensor<B>, wanted: [bool; 3]) -> [Option<FloatTensor<B>>; 3] {
     let LinearSaved { x, weight, y } = saved;
     let grad = composed::unfinish::<B>(y, grad);
     [
@@ -243,15 +239,12 @@ mod flex {
         let (rows, inputs, outputs) = (x.shape()[0], weight.shape()[0], weight.shape()[1]);
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
         let bias = bias.map(FlexTensor::to_contiguous);
-        let y = host::linear(R::view(&x), R::view(&weight), bias.as_ref().map(R::view), epilogue, [rows, inputs, outputs]);
+        let y =
+            host::linear(R::view(&x), R::view(&weight), bias.as_ref().map(R::view), epilogue, [rows, inputs, outputs]);
         R::tensor(y, [rows, outputs])
     }
 
-    fn backward<R: Real>(
-        saved: &LinearSaved<Flex>,
-        grad: FlexTensor,
-        wanted: [bool; 3],
-    ) -> [Option<FlexTensor>; 3] {
+    fn backward<R: Real>(saved: &LinearSaved<Flex>, grad: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let (rows, inputs, outputs) = (saved.x.shape()[0], saved.weight.shape()[0], saved.weight.shape()[1]);
         let mut grad = host::owned(grad);
         let y = saved.y.as_ref().map(FlexTensor::to_contiguous);

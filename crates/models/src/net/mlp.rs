@@ -134,7 +134,9 @@ mod tests {
     use super::*;
     use crate::{
         Model, ModelConfig,
-        testing::{assert_close, check_gradients, device, indices, named_gradients, named_values, normal, randomised, values},
+        testing::{
+            assert_close, check_gradients, device, indices, named_gradients, named_values, normal, randomised, values,
+        },
     };
 
     const ROWS: usize = 23;

@@ -53,3 +53,58 @@ pub trait Network: Debug {
     /// The vectors that stand for the outputs: a row per class, as wide as the last hidden state.
     fn unembedding(&self) -> Option<Tensor<2>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::DType;
+    use kiln_registry::Tagged;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: serde_json::Value) -> Result<ModelConfig, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_config_is_read_and_printed_back() {
+        let mlp = read(json!({ "name": "mlp", "widths": [128, 128], "bias": false, "dtype": "f64" })).unwrap();
+        let expected = MlpConfig { widths: vec![128, 128], dtype: crate::Precision::F64, ..MlpConfig::default() };
+        assert_eq!(mlp, ModelConfig::Mlp(expected));
+        assert_eq!(mlp.dtype(), DType::F64);
+        let transformer = read(json!({
+            "name": "transformer", "d_model": 64, "d_ff": 256, "norm": "post", "positions": "learned",
+            "dropout": 0.1, "read_at": "last", "init": "torch",
+            "attention": { "n_heads": 4, "normalizer": "stablemax", "bias": true },
+        }))
+        .unwrap();
+        for config in [mlp, transformer, read(json!("mlp")).unwrap(), read(json!("transformer")).unwrap()] {
+            assert_eq!(read(serde_json::to_value(&config).unwrap()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn what_no_config_may_say_is_refused() {
+        for (value, message) in [
+            (json!({ "name": "mlq" }), "unknown variant `mlq`, expected `mlp` or `transformer`"),
+            (json!({ "name": "mlp", "width": [1] }), "unknown field `width`"),
+            (
+                json!({ "name": "mlp", "dtype": "f23" }),
+                "unknown variant `f23`, expected one of `f16`, `bf16`, `f32`, `f64`",
+            ),
+            (json!({ "name": "mlp", "logit_scale": 0.0 }), "0 is out of range; expected a number above 0"),
+            (json!({ "name": "transformer", "dropout": 1.0 }), "1 is out of range; expected a number in [0, 1)"),
+            (json!({ "name": "transformer", "read_at": "first" }), "unknown variant `first`, expected `last`"),
+            (json!({ "name": "transformer", "attention": { "n_heads": 0 } }), "expected a whole number of at least 1"),
+        ] {
+            let error = read(value.clone()).unwrap_err();
+            assert!(error.contains(message), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_list_names_every_network_with_its_source() {
+        let names: Vec<_> = ModelConfig::listing().into_iter().map(|row| (row.name, row.paper.is_empty())).collect();
+        assert_eq!(names, [("mlp", false), ("transformer", false)]);
+    }
+}

@@ -38,7 +38,9 @@ impl PositionSetting for LearnedConfig {
         match self.max_length {
             Some(max) if max < length => Err(Invalid::new(
                 "max_length",
-                format!("{max} learned positions do not cover the data's {length} tokens per row; set at least {length}"),
+                format!(
+                    "{max} learned positions do not cover the data's {length} tokens per row; set at least {length}"
+                ),
             )),
             _ => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! Adan.
 use std::sync::Arc;
 
-use burn::optim::{AdaptiveNesterovMomentumState, Adan, AdanState, DynOptimizer};
+use burn::optim::{Adan, AdanState, AdaptiveNesterovMomentumState, DynOptimizer};
 use kiln_registry::{Entry, range};
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -11,7 +11,8 @@ use crate::{RuleOptimizer, RuleParams, params::rule_params};
 rule_params! {
     /// Parameters of Adan: Adam's two moments and one of the gradient's change.
     /// ```text
-    /// d = g − g₋₁      m ← β₁ m + (1 − β₁) g      δ ← β₂ δ + (1 − β₂) d
+    /// d = g − g₋₁
+    /// m ← β₁ m + (1 − β₁) g      δ ← β₂ δ + (1 − β₂) d
     /// n ← β₃ n + (1 − β₃) (g + β₂ d)²      w ← (w − lr (m̂ + β₂ δ̂) / (√n̂ + eps)) / (1 + lr λ)
     /// ```
     /// The βs are the shares kept (the paper writes 1 − β).

@@ -26,7 +26,7 @@ pub use muon::{AdjustLr, MuonConfig};
 pub use rmsprop::RmspropConfig;
 
 /// One of Burn's optimizers, with what it needs to come back from a record unchanged.
-pub trait Restore: Optimizer {
+pub(crate) trait Restore: Optimizer {
     /// The state that Burn flattened under `prefix`, with every tensor in the dtype it was saved in: Burn's own
     /// restore converts to the default float type. `None` if a leaf is missing.
     fn restore<const D: usize>(leaves: Leaves<'_>) -> Option<Self::State<D>>;
@@ -34,7 +34,7 @@ pub trait Restore: Optimizer {
 
 /// The recorded leaves below one name.
 #[derive(Debug)]
-pub struct Leaves<'a> {
+pub(crate) struct Leaves<'a> {
     prefix: String,
     source: &'a mut StateSource,
     device: &'a Device,
@@ -57,10 +57,10 @@ impl Leaves<'_> {
 
 /// One of Burn's optimizers as a Kiln [`Rule`].
 #[derive(Clone, Debug)]
-pub struct BurnRule<O>(O);
+pub(crate) struct BurnRule<O>(O);
 
 /// The state of a [`BurnRule`].
-pub struct BurnState<O: Restore, const D: usize>(O::State<D>);
+pub(crate) struct BurnState<O: Restore, const D: usize>(O::State<D>);
 
 impl<O: Restore, const D: usize> Clone for BurnState<O, D> {
     fn clone(&self) -> Self {
@@ -99,5 +99,5 @@ impl<O: Restore> Rule for BurnRule<O> {
 
 /// Burn's optional weight decay.
 fn penalty(weight_decay: f64) -> Option<WeightDecayConfig> {
-    (weight_decay != 0.0).then(|| WeightDecayConfig { penalty: weight_decay as f32 })
+    (weight_decay != 0.0).then_some(WeightDecayConfig { penalty: weight_decay as f32 })
 }

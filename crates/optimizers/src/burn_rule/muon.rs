@@ -1,7 +1,10 @@
 //! Muon.
 use std::sync::Arc;
 
-use burn::optim::{AdjustLrFn, DynOptimizer, Muon, MuonState, momentum::{MomentumConfig, MomentumState}};
+use burn::optim::{
+    AdjustLrFn, DynOptimizer, Muon, MuonState,
+    momentum::{MomentumConfig, MomentumState},
+};
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -79,6 +79,6 @@ impl Rule for Adamw {
     }
 
     fn to_device<const D: usize>(state: AdamState<D>, device: &Device) -> AdamState<D> {
-        state.to_device(device)
+        state.moved_to(device)
     }
 }

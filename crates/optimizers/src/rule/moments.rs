@@ -94,7 +94,7 @@ impl Moments {
 }
 
 impl<const D: usize> AdamState<D> {
-    pub(super) fn to_device(self, device: &Device) -> Self {
+    pub(super) fn moved_to(self, device: &Device) -> Self {
         Self { t: self.t, m: self.m.to_device(device), v: self.v.to_device(device) }
     }
 }

@@ -58,9 +58,8 @@ impl Entry for PerpGradConfig {
 
 impl Transform for PerpGradConfig {
     fn apply(&self, leaves: &mut [Leaf]) -> Option<Tensor<1>> {
-        let takes_part = |leaf: &&mut Leaf| {
-            leaf.shape.len() >= self.min_dims && leaf.shape.iter().product::<usize>() > 1
-        };
+        let takes_part =
+            |leaf: &&mut Leaf| leaf.shape.len() >= self.min_dims && leaf.shape.iter().product::<usize>() > 1;
         for leaf in leaves.iter_mut().filter(takes_part) {
             leaf.grad = self.project(leaf.weight.clone(), leaf.grad.clone());
         }

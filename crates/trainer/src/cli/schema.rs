@@ -25,7 +25,7 @@ pub fn experiment() -> String {
 
 /// The schema of study files, draft 2020-12.
 pub fn study() -> String {
-    pretty(schemars::schema_for!(Experiment))
+    pretty(schemars::schema_for!(kiln_claims::Study))
 }
 
 fn pretty(schema: schemars::Schema) -> String {

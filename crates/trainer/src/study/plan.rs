@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::ClaimHashes;
 use crate::{
     Result, atomic,
     config::{self, Loaded},
@@ -41,6 +42,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The runs.
     pub jobs: Vec<Job>,
+    /// The claims that will be judged, by the hash of what decides them.
+    pub claims: ClaimHashes,
 }
 
 /// What a plan asks for one run.
@@ -63,7 +66,7 @@ impl Plan {
     ///
     /// # Errors
     /// If a config does not fit, a needed run is missing, or the folder cannot be written.
-    pub fn freeze(dir: &Path, wishes: Vec<Wish>, threads: usize) -> Result<Self> {
+    pub fn freeze(dir: &Path, wishes: Vec<Wish>, threads: usize, claims: ClaimHashes) -> Result<Self> {
         let mut jobs = Vec::new();
         for wish in &wishes {
             let mut sets = wish.sets.clone();
@@ -77,10 +80,15 @@ impl Plan {
             });
             jobs.push(Self::job(dir, wish, &loaded, needs.collect())?);
         }
-        let plan = Self { dir: dir.to_owned(), jobs };
+        let plan = Self { dir: dir.to_owned(), jobs, claims };
         let text = serde_json::to_string_pretty(&plan).failed()?;
         atomic::write(&dir.join("plan.json"), text + "\n").input()?;
         Ok(plan)
+    }
+
+    /// Where the claims' hashes are kept as they stood when a run was started.
+    pub fn claims_file(&self, job: &Job) -> PathBuf {
+        self.dir.join("claims").join(format!("{}.json", job.label()))
     }
 
     fn job(dir: &Path, wish: &Wish, loaded: &Loaded, needs: Vec<usize>) -> Result<Job> {

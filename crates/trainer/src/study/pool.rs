@@ -148,6 +148,10 @@ fn attempt(plan: &Plan, job: &Job, options: &Options, stop: &AtomicBool, bars: &
         fs::remove_dir_all(&job.folder).with_context(|| format!("cannot remove {}", job.folder.display()))?;
     }
     let resumable = Checkpoints::of(&job.folder).newest().is_ok();
+    if !resumable {
+        // What the claims said before the run; an edit made after it will show.
+        crate::atomic::write(&plan.claims_file(job), serde_json::to_string_pretty(&plan.claims)? + "\n")?;
+    }
     let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
     command.arg("train").args(["--quiet", "--progress-json"]);
     match resumable {

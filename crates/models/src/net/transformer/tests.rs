@@ -85,9 +85,7 @@ impl Reference {
         for h in 0..self.n_heads {
             let head = h * d_head..(h + 1) * d_head;
             for t in 0..length {
-                let score = |s: usize| {
-                    head.clone().map(|i| q[t][i] * k[s][i]).sum::<f64>() / (d_head as f64).sqrt()
-                };
+                let score = |s: usize| head.clone().map(|i| q[t][i] * k[s][i]).sum::<f64>() / (d_head as f64).sqrt();
                 let scores: Vec<f64> = (0..length).map(score).collect();
                 let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let terms: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
@@ -117,7 +115,9 @@ impl Reference {
         let embedding = &self.parameters["embedding.weight"];
         let positions = self.parameters.get("positions.weight");
         let vector = |(t, token): (usize, &usize)| {
-            (0..d_model).map(|i| embedding[token * d_model + i] + positions.map_or(0.0, |p| p[t * d_model + i])).collect()
+            (0..d_model)
+                .map(|i| embedding[token * d_model + i] + positions.map_or(0.0, |p| p[t * d_model + i]))
+                .collect()
         };
         let mut x: Rows = tokens.iter().enumerate().map(vector).collect();
         for l in 0..self.n_layers {
@@ -213,8 +213,14 @@ fn parameters_have_readable_names() {
     let names: Vec<&str> = found.iter().map(|p| p.name.as_str()).collect();
     let of = |part: &str| ["weight", "bias"].map(|leaf| format!("{part}.{leaf}"));
     let block = [
-        "attention.query", "attention.key", "attention.value", "attention.output", "attention_norm",
-        "feed_forward.up", "feed_forward.down", "feed_forward_norm",
+        "attention.query",
+        "attention.key",
+        "attention.value",
+        "attention.output",
+        "attention_norm",
+        "feed_forward.up",
+        "feed_forward.down",
+        "feed_forward_norm",
     ];
     let mut expected = vec!["embedding.weight".to_owned(), "positions.weight".to_owned()];
     expected.extend(block.iter().flat_map(|part| of(&format!("blocks.0.{part}"))));
