@@ -46,7 +46,7 @@ impl Init {
     ) -> Param<Tensor<D>> {
         let mut draws = self.stream.child(name).at(0);
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| draw(&mut draws)).collect();
-        self.from_values(values, shape)
+        self.stored(values, shape)
     }
 
     /// Uniform on [−bound, bound).
@@ -61,10 +61,10 @@ impl Init {
 
     /// The same value everywhere.
     pub fn constant<const D: usize>(&self, shape: [usize; D], value: f64) -> Param<Tensor<D>> {
-        self.from_values(vec![value; shape.iter().product()], shape)
+        self.stored(vec![value; shape.iter().product()], shape)
     }
 
-    fn from_values<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Param<Tensor<D>> {
+    fn stored<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Param<Tensor<D>> {
         let tensor = Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype));
         let tensor = if self.device.is_autodiff() { tensor.require_grad() } else { tensor };
         Param::initialized(ParamId::new(), tensor)

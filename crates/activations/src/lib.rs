@@ -30,3 +30,4 @@ mod testing;
 
 pub use ctx::Ctx;
 pub use init::Init;
+pub use kernel::Keep;

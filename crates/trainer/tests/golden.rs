@@ -125,7 +125,7 @@ train = {{ steps = 200 }}
     std::fs::write(&path, text).unwrap();
     let experiment = config::load(&path, &[]).unwrap_or_else(|error| panic!("{error}")).experiment;
     let rows = golden["train_rows"].as_u64().unwrap() as usize;
-    let mut engine = Engine::new(experiment, Box::new(Pairs::new(59, rows)), &Device::flex());
+    let mut engine = Engine::new(experiment, Box::new(Pairs::new(59, rows)), &Device::flex()).unwrap();
     let mut weights = InitialWeights::default();
     engine.state.model = engine.state.model.clone().map(&mut weights);
     for (found, expected) in weights.sums.iter().zip(numbers(&golden["checks"]["weight_sums"])) {

@@ -5,7 +5,7 @@ mod common;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use common::{kiln, ok, only_run, tiny};
+use common::{kiln, ok, only_run, tiny, weights};
 use kiln_stream::Stream;
 
 const TRAIN: &str = r#"[train]
@@ -17,28 +17,35 @@ every = 10
 measures = ["zero_loss", "nlm_update", "norms", "v_zero"]
 "#;
 
-/// Weights and metrics of a finished run.
-fn result(folder: &Path, run: &Path) -> (Vec<u8>, String) {
-    let weights = folder.join("w.safetensors");
-    ok(folder, &["eval", run.to_str().unwrap(), "--export", weights.to_str().unwrap(), "-q"]);
-    (std::fs::read(weights).unwrap(), std::fs::read_to_string(run.join("metrics.jsonl")).unwrap())
+/// Weights and log of a finished run.
+type Outcome = ((serde_json::Value, Vec<u8>), String);
+
+fn result(folder: &Path, run: &Path) -> Outcome {
+    (weights(folder, run), std::fs::read_to_string(run.join("metrics.jsonl")).unwrap())
+}
+
+/// The first run below `runs` that has a checkpoint to resume from.
+fn resumable(runs: &Path) -> Option<std::path::PathBuf> {
+    let saved = |run: &std::path::PathBuf| {
+        let steps = std::fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
+        steps.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("step-"))
+    };
+    std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path()).find(saved)
 }
 
 /// Trains to the end with interruptions: `interrupt` is handed each child after a random while until it has
 /// been called `times` times.
-fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process::Child) -> bool) -> (Vec<u8>, String) {
+fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process::Child) -> bool) -> Outcome {
     let config = tiny(folder, TRAIN);
     let runs = folder.join("runs");
     let mut draws = Stream::new(1, "kill").at(0);
     let mut interrupted = 0;
     for _ in 0..10 * times {
         let mut command = kiln(folder);
-        match std::fs::read_dir(&runs).ok().and_then(|mut entries| entries.next()) {
+        match resumable(&runs) {
+            Some(run) => command.arg("train").arg("--resume").arg(run),
             // A run that was killed before its first checkpoint is begun anew by the same command.
-            Some(run) if run.as_ref().unwrap().path().join("checkpoints").is_dir() => {
-                command.arg("train").arg("--resume").arg(run.unwrap().path())
-            }
-            _ => command.arg("train").arg(&config),
+            None => command.arg("train").arg(&config),
         };
         let mut child = command.args(["-q", "--threads", "1"]).spawn().unwrap();
         if interrupted < times {
@@ -52,7 +59,7 @@ fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process
     panic!("the run never came to its end");
 }
 
-fn undisturbed() -> (Vec<u8>, String) {
+fn undisturbed() -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let config = tiny(folder.path(), TRAIN);
     ok(folder.path(), &["train", config.to_str().unwrap(), "-q", "--threads", "1"]);

@@ -29,6 +29,7 @@ mod kept;
 pub mod lanes;
 mod map;
 mod nll;
+mod on_host;
 mod ops;
 mod precision;
 mod real;
@@ -42,10 +43,10 @@ mod real_tests;
 #[cfg(test)]
 mod tests;
 
-pub use host::{HostBackend, HostTensor, LossInput, MapSaved, RowGrads};
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};
+pub use on_host::{LossInput, MapSaved, RowGrads};
 pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;

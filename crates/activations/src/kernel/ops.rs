@@ -1,4 +1,6 @@
 //! The row operations as a Burn backend extension, with their hand-written backward passes.
+#![allow(deprecated, reason = "ndarray stays selectable as long as Burn has it")]
+
 use std::sync::Arc;
 
 use burn::{
@@ -18,7 +20,7 @@ use burn::{
 
 use super::{
     LossKernel, RowKernel,
-    host::{LossInput, MapSaved, RowGrads},
+    on_host::{LossInput, MapSaved, RowGrads},
 };
 use crate::loss::LossDtype;
 
@@ -86,7 +88,7 @@ macro_rules! on_host {
                 keep: RowKeep<Self>,
                 kernel: Arc<dyn RowKernel>,
             ) -> FloatTensor<Self> {
-                super::host::row_map::<Self>(scores, row_params, keep, &kernel)
+                super::on_host::row_map::<Self>(scores, row_params, keep, &kernel)
             }
 
             fn row_loss(
@@ -97,24 +99,24 @@ macro_rules! on_host {
                 kernel: Arc<dyn LossKernel>,
                 dtype: LossDtype,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                super::host::row_loss::<Self>(LossInput { logits, row_params, target, keep, kernel, dtype })
+                super::on_host::row_loss::<Self>(LossInput { logits, row_params, target, keep, kernel, dtype })
             }
 
             fn row_mean(x: FloatTensor<Self>) -> FloatTensor<Self> {
-                super::host::row_mean::<Self>(x)
+                super::on_host::row_mean::<Self>(x)
             }
         }
 
         impl RowVjps for $backend {
             fn row_map_vjp(saved: MapSaved<Self>, g: FloatTensor<Self>) -> RowGrads<Self> {
-                super::host::row_map_vjp(saved, g)
+                super::on_host::row_map_vjp(saved, g)
             }
             fn row_loss_vjp(
                 input: LossInput<Self>,
                 row_sum: FloatTensor<Self>,
                 g: FloatTensor<Self>,
             ) -> RowGrads<Self> {
-                super::host::row_loss_vjp(input, row_sum, g)
+                super::on_host::row_loss_vjp(input, row_sum, g)
             }
         }
     };

@@ -317,6 +317,7 @@ fn a_transposed_tensor_is_read_in_its_logical_order() {
 }
 
 #[cfg(feature = "ndarray")]
+#[allow(deprecated, reason = "ndarray stays selectable as long as Burn has it")]
 #[test]
 fn ndarray_gives_the_bits_of_flex() {
     use burn::tensor::Device;

@@ -52,7 +52,7 @@ pub struct CeExact {
 
 impl Objective for CeExact {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
-        by_rows(logits, target, Arc::new(ExactNll), self.dtype)
+        by_rows(logits, None, target, Arc::new(ExactNll), self.dtype)
     }
 
     fn dtype(&self) -> LossDtype {

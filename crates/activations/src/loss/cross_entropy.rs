@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
 use crate::{
     Init,
+    kernel::Keep,
     normalizer::{Normalizer, NormalizerConfig},
 };
 
@@ -65,7 +66,8 @@ pub struct CrossEntropy {
 impl Objective for CrossEntropy {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
         let kernel = self.normalizer.nll(self.sum).expect("`check` lets only maps with a log form pass");
-        by_rows(logits, target, kernel, self.dtype)
+        let row_params = self.normalizer.row_params(&logits, &Keep::All);
+        by_rows(logits, row_params, target, kernel, self.dtype)
     }
 
     fn dtype(&self) -> LossDtype {
@@ -73,13 +75,30 @@ impl Objective for CrossEntropy {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.normalizer.nll(self.sum).is_some() {
-            return Ok(());
-        }
-        Err(format!(
-            "cross_entropy needs the logarithm of a weight, and the normalizer \"{}\" has no log form; choose one of: {}",
-            self.normalizer_name,
-            NormalizerConfig::names_with_log_form().join(", "),
-        ))
+        log_form(self.normalizer_name, self.normalizer.nll(self.sum).is_some())
+    }
+}
+
+/// Refuses a normalizer without a log form and names those that have one.
+fn log_form(name: &str, has: bool) -> Result<(), String> {
+    if has {
+        return Ok(());
+    }
+    let others = NormalizerConfig::names_with_log_form().join(", ");
+    Err(format!(
+        "cross_entropy needs the logarithm of a weight, and the normalizer \"{name}\" has no log form; choose one of: {others}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_form;
+
+    #[test]
+    fn a_normalizer_without_a_log_form_is_refused() {
+        assert_eq!(log_form("softmax", true), Ok(()));
+        let message = log_form("sparsemax", false).expect_err("refused");
+        assert!(message.contains("\"sparsemax\" has no log form"), "{message}");
+        assert!(message.ends_with("choose one of: softmax, stablemax"), "{message}");
     }
 }

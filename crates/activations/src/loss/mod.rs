@@ -95,8 +95,14 @@ pub fn softmax_row_sum(logits: Tensor<2>, dtype: LossDtype, sum: SumOrder) -> Te
 }
 
 /// The loss of every row by one kernel, as an [`Objective`] gives it back.
-fn by_rows(logits: Tensor<2>, target: &Target, kernel: Arc<dyn LossKernel>, dtype: LossDtype) -> LossOutput {
+fn by_rows(
+    logits: Tensor<2>,
+    row_params: Option<Tensor<2>>,
+    target: &Target,
+    kernel: Arc<dyn LossKernel>,
+    dtype: LossDtype,
+) -> LossOutput {
     let Target::Classes(classes) = target;
-    let (rows, row_sum) = kernel::row_loss(logits, None, classes.clone(), &Keep::All, kernel, dtype);
+    let (rows, row_sum) = kernel::row_loss(logits, row_params, classes.clone(), &Keep::All, kernel, dtype);
     LossOutput { mean: kernel::row_mean(rows.clone()), rows, row_sum }
 }

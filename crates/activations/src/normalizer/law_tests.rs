@@ -66,6 +66,10 @@ proptest! {
             if !laws.can_be_zero && x.iter().all(|x| x.abs() < 100.0) {
                 prop_assert!(y.iter().all(|&y| y > 0.0), "{name} of {x:?}: {y:?}");
             }
+            let n = x.len();
+            let g = tensor(&normal(n as u64, n, 1.0), n, DType::F64);
+            let dx = gradient(tensor(&x, n, DType::F64), g, |x| map.weights(x, 1, None, &ctx()));
+            prop_assert!(dx.iter().all(|dx| dx.is_finite()), "gradient of {name} at {x:?}: {dx:?}");
             // The order of the entries means nothing.
             let reversed: Vec<f64> = x.iter().rev().copied().collect();
             let mut back = weights(&map, &reversed);

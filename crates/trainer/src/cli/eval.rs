@@ -79,7 +79,8 @@ fn export(model: &kiln_models::Model, path: &std::path::Path) -> Result<()> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
         let staging = tempfile::tempdir_in(folder)?;
         let file = staging.path().join("weights.safetensors");
-        let mut store = SafetensorsStore::from_file(&file);
+        // The network's kind is an enum variant; other tools look for `layers.0.weight`.
+        let mut store = SafetensorsStore::from_file(&file).with_key_remapping("^[A-Z][A-Za-z0-9]*[.]", "");
         model.save_into(&mut store).map_err(|error| anyhow!("{error}"))?;
         std::fs::rename(&file, path)?;
         Ok(())

@@ -62,11 +62,7 @@ impl List {
             print(serde_json::to_string_pretty(&rows).unwrap_or_default());
             return Ok(());
         }
-        let mut table = comfy_table::Table::new();
-        table
-            .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
-            .set_header(["registry", "name", "what", "paper"]);
+        let mut table = super::table(["registry", "name", "what", "paper"]);
         for row in rows {
             table.add_row([row.registry, row.name, row.summary, row.paper]);
         }

@@ -135,3 +135,17 @@ fn print(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
 }
+
+/// A table in the house style: a line below the header, none between rows, no wider than the terminal.
+fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> comfy_table::Table {
+    let style = comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none());
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(style)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_header(header.into_iter().collect::<Vec<_>>());
+    if !table.is_tty() {
+        table.set_width(140);
+    }
+    table
+}

@@ -77,13 +77,9 @@ impl Reproduce {
 
 /// A row per claim, or per condition where one seed allows no verdict.
 fn table(report: &StudyReport) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table
-        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     let glance = !report.claims.is_empty() && report.claims.iter().all(|claim| claim.verdict == Verdict::NoVerdict);
     if glance {
-        table.set_header(["claim", "condition", "required", "measured", "holds"]);
+        let mut table = super::table(["claim", "condition", "required", "measured", "holds"]);
         for claim in &report.claims {
             table.add_row([claim.id.clone(), claim.statement.clone(), String::new(), "n = 1, no verdict".into(), String::new()]);
             for condition in &claim.conditions {
@@ -99,7 +95,7 @@ fn table(report: &StudyReport) -> comfy_table::Table {
         }
         return table;
     }
-    table.set_header(["claim", "statement", "verdict", "measured"]);
+    let mut table = super::table(["claim", "statement", "verdict", "measured"]);
     for claim in &report.claims {
         let flags: String = claim.flags.iter().map(|flag| format!(", {flag}")).collect();
         let verdict = format!("{} {}{flags}", claim.verdict.mark(), claim.verdict);

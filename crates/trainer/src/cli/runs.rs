@@ -110,10 +110,7 @@ fn list(runs: &[RunFolder], json: bool) -> Result<()> {
         print(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>()).unwrap_or_default());
         return Ok(());
     }
-    let mut table = comfy_table::Table::new();
-    table
-        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(["run", "status", "steps", "test accuracy", "size"]);
+    let mut table = super::table(["run", "status", "steps", "test accuracy", "size"]);
     for (run, status, steps, accuracy, bytes) in rows {
         let accuracy = accuracy.map_or_else(String::new, kiln_reports::number);
         table.add_row([run, status, steps.to_string(), accuracy, human(bytes)]);

@@ -93,8 +93,7 @@ impl Train {
 
 /// Last and best values of losses and accuracies.
 fn table(summary: &Summary) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(["metric", "final", "best", "at step"]);
+    let mut table = super::table(["metric", "final", "best", "at step"]);
     for (name, reached) in &summary.metrics {
         if let Some(best) = reached.best {
             let number = kiln_reports::number;

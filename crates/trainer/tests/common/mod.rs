@@ -73,3 +73,15 @@ transforms = [{{ name = "perp_grad" }}]
     std::fs::write(&path, text).unwrap();
     path
 }
+
+/// A run's weights: tensors by name with type, shape and place, and their bytes. The file's free-form metadata
+/// comes in any order and is left out.
+pub fn weights(folder: &Path, run: &Path) -> (serde_json::Value, Vec<u8>) {
+    let file = folder.join("weights.safetensors");
+    ok(folder, &["eval", run.to_str().unwrap(), "--export", file.to_str().unwrap(), "-q"]);
+    let bytes = std::fs::read(file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut tensors: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    tensors.as_object_mut().unwrap().remove("__metadata__");
+    (tensors, bytes[8 + header..].to_vec())
+}
