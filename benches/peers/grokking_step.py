@@ -106,7 +106,7 @@ def time_steps(step, count):
 
 def kiln_steps(binary, variant, steps, threads):
     """Kiln's report on the same variant: ``{"median_ms", "min_ms", "phases"}``."""
-    command = [binary, "bench", "step", "--config", CONFIG, "--steps", str(steps), "--threads", str(threads), "--json"]
+    command = [binary, "bench", "step", CONFIG, "--steps", str(steps), "--threads", str(threads), "--json"]
     for key, value in variant["kiln"].items():
         command += ["--set", f"{key}={value}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -16,7 +16,9 @@ fn main() -> io::Result<()> {
         println!("cargo:rerun-if-changed={}", root.join(folder).display());
         files(&root.join(folder), &mut shipped)?;
     }
-    shipped.retain(|path| path.extension().is_some_and(|e| e == "toml") && !path.components().any(|c| c.as_os_str() == "records"));
+    shipped.retain(|path| {
+        path.extension().is_some_and(|e| e == "toml") && !path.components().any(|c| c.as_os_str() == "records")
+    });
     shipped.sort();
     let entries: String = shipped
         .iter()

@@ -3,7 +3,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeSeed, Error, MapAccess, Visitor, value::{MapAccessDeserializer, MapDeserializer}},
+    de::{
+        DeserializeSeed, Error, MapAccess, Visitor,
+        value::{MapAccessDeserializer, MapDeserializer},
+    },
 };
 use serde_json::{Map, Value, json};
 

@@ -91,8 +91,16 @@ fn training_writes_the_whole_folder_and_says_when_it_was_done_before() {
     assert!(printed.contains("test_accuracy") && printed.contains("report.html"), "{printed}");
     let path = only_run(&folder.path().join("runs"));
     for file in [
-        "config.toml", "overrides.toml", "environment.json", "metrics.jsonl", "metrics.csv", "summary.json",
-        "curves.svg", "curves.png", "report.html", "checkpoints/step-000000003/manifest.json",
+        "config.toml",
+        "overrides.toml",
+        "environment.json",
+        "metrics.jsonl",
+        "metrics.csv",
+        "summary.json",
+        "curves.svg",
+        "curves.png",
+        "report.html",
+        "checkpoints/step-000000003/manifest.json",
     ] {
         assert!(path.join(file).is_file(), "{file}");
     }
@@ -155,14 +163,12 @@ fn measures_do_not_change_the_run() {
         let run = only_run(&folder.path().join("runs"));
         common::weights(folder.path(), &run)
     };
-    let every: Vec<String> = serde_json::from_str::<Vec<serde_json::Value>>(&ok(
-        folder().path(),
-        &["list", "measures", "--json"],
-    ))
-    .unwrap()
-    .iter()
-    .map(|row| row["name"].to_string())
-    .collect();
+    let every: Vec<String> =
+        serde_json::from_str::<Vec<serde_json::Value>>(&ok(folder().path(), &["list", "measures", "--json"]))
+            .unwrap()
+            .iter()
+            .map(|row| row["name"].to_string())
+            .collect();
     assert!(every.len() >= 14);
     assert!(trained("[]") == trained(&format!("[{}]", every.join(", "))), "measuring changed the weights");
 }
@@ -241,4 +247,22 @@ fn a_full_disk_ends_the_run_with_a_message_and_keeps_the_checkpoints() {
         assert!(!output.status.success() && stderr.contains("metrics.jsonl"), "{stderr}");
         assert!(path.join("checkpoints/step-000000003/manifest.json").is_file());
     }
+}
+
+#[test]
+fn every_shipped_config_trains_two_steps() {
+    let folder = folder();
+    let configs = root().join("configs");
+    let mut found = 0;
+    for topic in std::fs::read_dir(&configs).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        for file in std::fs::read_dir(topic.path()).unwrap().flatten() {
+            let path = file.path();
+            let arguments = ["train", path.to_str().unwrap(), "-q", "--set", "train.steps=2", "--set", "eval.every=1"];
+            ok(folder.path(), &arguments);
+            found += 1;
+        }
+    }
+    assert!(found >= 11, "only {found} configs");
+    let stalled = std::fs::read_dir(folder.path().join("runs")).unwrap().flatten().count();
+    assert_eq!(stalled, found, "two configs share a run");
 }

@@ -8,7 +8,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Tensor, TensorData},
 };
-use kiln_datasets::{BatchSource, InputSpec, Input, Matrix, Order, Spec, Split, Target};
+use kiln_datasets::{BatchSource, Input, InputSpec, Matrix, Order, Spec, Split, Target};
 use kiln_trainer::{
     config,
     train::engine::{Engine, host},

@@ -3,7 +3,11 @@
 
 mod common;
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use common::{kiln, ok, only_run, tiny, weights};
 use kiln_stream::Stream;
@@ -47,7 +51,7 @@ fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process
             // A run that was killed before its first checkpoint is begun anew by the same command.
             None => command.arg("train").arg(&config),
         };
-        let mut child = command.args(["-q", "--threads", "1"]).spawn().unwrap();
+        let mut child = command.args(["-q", "--threads", "1"]).stdout(Stdio::null()).spawn().unwrap();
         if interrupted < times {
             std::thread::sleep(Duration::from_millis(30 + draws.below(120) as u64));
             interrupted += usize::from(interrupt(child));

@@ -122,7 +122,11 @@ fn mixed_code_versions_are_flagged_and_stale_runs_made_anew() {
     let folder = folder();
     reproduce(folder.path(), &[]);
     let runs = folder.path().join("runs/studies/small/quick/runs");
-    let run = std::fs::read_dir(&runs).unwrap().map(|r| r.unwrap().path()).find(|r| r.to_string_lossy().contains("A-s2")).unwrap();
+    let run = std::fs::read_dir(&runs)
+        .unwrap()
+        .map(|r| r.unwrap().path())
+        .find(|r| r.to_string_lossy().contains("A-s2"))
+        .unwrap();
     let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
     let mut value: serde_json::Value = serde_json::from_str(&summary).unwrap();
     value["code"] = "another".into();
@@ -135,7 +139,13 @@ fn mixed_code_versions_are_flagged_and_stale_runs_made_anew() {
 fn two_processes_share_a_plan() {
     let folder = folder();
     let mut children: Vec<_> = (0..2)
-        .map(|_| kiln(folder.path()).args(["reproduce", "small", "--scale", "quick", "-q"]).spawn().unwrap())
+        .map(|_| {
+            kiln(folder.path())
+                .args(["reproduce", "small", "--scale", "quick", "-q"])
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
     assert_eq!(std::fs::read_dir(folder.path().join("runs/studies/small/quick/runs")).unwrap().count(), 4);

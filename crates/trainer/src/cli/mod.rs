@@ -18,7 +18,9 @@ mod train;
 /// Train, ablate and reproduce what is published about the softmax and everything that replaces it.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 interrupted (go on with kiln train --resume).")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 interrupted (go on with kiln train --resume)."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -47,7 +47,8 @@ impl Reproduce {
     pub fn run(self, global: &Global) -> Result<()> {
         let book = Book::open(&self.study)?;
         if self.record && !book.path.exists() {
-            return Err(anyhow!("--record writes beside the study file, and this one is the copy inside the binary")).input();
+            return Err(anyhow!("--record writes beside the study file, and this one is the copy inside the binary"))
+                .input();
         }
         let cores = global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let jobs = self.jobs.unwrap_or(cores).clamp(1, cores.max(1));
@@ -81,7 +82,13 @@ fn table(report: &StudyReport) -> comfy_table::Table {
     if glance {
         let mut table = super::table(["claim", "condition", "required", "measured", "holds"]);
         for claim in &report.claims {
-            table.add_row([claim.id.clone(), claim.statement.clone(), String::new(), "n = 1, no verdict".into(), String::new()]);
+            table.add_row([
+                claim.id.clone(),
+                claim.statement.clone(),
+                String::new(),
+                "n = 1, no verdict".into(),
+                String::new(),
+            ]);
             for condition in &claim.conditions {
                 let value = condition.values.first().map_or(Reading::Missing, |value| value.value);
                 let holds = match condition.holds {
@@ -90,7 +97,13 @@ fn table(report: &StudyReport) -> comfy_table::Table {
                     None => "–",
                 };
                 let kind = condition.kind.to_string();
-                table.add_row([kind, condition.expression.clone(), condition.required.clone(), value.to_string(), holds.into()]);
+                table.add_row([
+                    kind,
+                    condition.expression.clone(),
+                    condition.required.clone(),
+                    value.to_string(),
+                    holds.into(),
+                ]);
             }
         }
         return table;

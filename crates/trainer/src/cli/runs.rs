@@ -62,7 +62,8 @@ impl Runs {
                 let mut chosen = Vec::new();
                 for name in &names {
                     let found = runs.iter().find(|run| base(run) == *name || run.path() == std::path::Path::new(name));
-                    chosen.push(found.ok_or_else(|| anyhow!("{} holds no run \"{name}\"", self.dir.display())).input()?);
+                    chosen
+                        .push(found.ok_or_else(|| anyhow!("{} holds no run \"{name}\"", self.dir.display())).input()?);
                 }
                 if unfinished {
                     chosen.extend(runs.iter().filter(|run| !run.finished()));
@@ -95,18 +96,15 @@ fn list(runs: &[RunFolder], json: bool) -> Result<()> {
     let mut rows = Vec::new();
     for run in runs {
         let summary = run.summary()?;
-        let steps = summary.as_ref().map_or_else(
-            || Checkpoints::of(run.path()).steps().last().copied().unwrap_or(0),
-            |summary| summary.steps,
-        );
+        let steps = summary
+            .as_ref()
+            .map_or_else(|| Checkpoints::of(run.path()).steps().last().copied().unwrap_or(0), |summary| summary.steps);
         let accuracy = summary.as_ref().and_then(|s| s.metrics.get("test_accuracy")).map(|reached| reached.last);
         let status = summary.map_or_else(|| "unfinished".to_owned(), |summary| summary.status.to_string());
         rows.push((base(run), status, steps, accuracy, run.size()));
     }
     if json {
-        let object = |(run, status, steps, accuracy, bytes): &(String, String, u64, Option<f64>, u64)| {
-            serde_json::json!({ "run": run, "status": status, "steps": steps, "test_accuracy": accuracy, "bytes": bytes })
-        };
+        let object = |(run, status, steps, accuracy, bytes): &(String, String, u64, Option<f64>, u64)| serde_json::json!({ "run": run, "status": status, "steps": steps, "test_accuracy": accuracy, "bytes": bytes });
         print(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>()).unwrap_or_default());
         return Ok(());
     }

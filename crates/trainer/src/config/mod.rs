@@ -8,11 +8,7 @@ use burn::tensor::Device;
 use kiln_config::Document;
 use kiln_datasets::{BatchSource, Order, Split};
 
-use crate::{
-    Result, atomic, device,
-    measure,
-    train::feed::io,
-};
+use crate::{Result, atomic, device, measure, train::feed::io};
 
 pub mod places;
 pub mod schema;
@@ -101,6 +97,10 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
     let refuse = |key: &str, message: &str| document.error_at(key, message, None);
 
     let device = device::open(&experiment.run.device).map_err(|message| refuse("run.device", &message))?;
+    if !kiln_activations::kernel::supports(&device) {
+        let message = format!("Kiln's kernels do not run on \"{}\" yet; use flex or ndarray", experiment.run.device);
+        return Err(refuse("run.device", &message).into());
+    }
     if experiment.run.threads == Some(0) {
         return Err(refuse("run.threads", "0 threads cannot work; expected a whole number of at least 1").into());
     }
@@ -112,10 +112,7 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         .check(&io(&spec))
         .map_err(|invalid| refuse(&format!("model.{}", invalid.key), &invalid.message))?;
     experiment.loss.check().map_err(|message| refuse("loss.normalizer", &message))?;
-    experiment
-        .optim
-        .check()
-        .map_err(|invalid| refuse(&format!("optim.{}", invalid.key), &invalid.message))?;
+    experiment.optim.check().map_err(|invalid| refuse(&format!("optim.{}", invalid.key), &invalid.message))?;
 
     let train = &experiment.train;
     if let Some(target) = &train.stop.target

@@ -15,7 +15,11 @@ pub fn find(path: &Path) -> PathBuf {
         return path.to_owned();
     }
     let Ok(here) = std::env::current_dir() else { return path.to_owned() };
-    here.ancestors().skip(1).map(|folder| folder.join(path)).find(|candidate| candidate.is_file()).unwrap_or(path.into())
+    here.ancestors()
+        .skip(1)
+        .map(|folder| folder.join(path))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or(path.into())
 }
 
 /// Reads a file found by [`find`], or the copy inside the binary.

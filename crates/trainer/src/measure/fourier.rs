@@ -10,7 +10,8 @@ use crate::train::engine::host;
 pub struct Fourier {}
 
 impl Entry for Fourier {
-    const SUMMARY: &'static str = "share of the five strongest frequencies and Gini coefficient of the embeddings' spectrum";
+    const SUMMARY: &'static str =
+        "share of the five strongest frequencies and Gini coefficient of the embeddings' spectrum";
     const PAPER: &'static str = "Nanda et al. 2023, arXiv:2301.05217";
 }
 

@@ -1,5 +1,7 @@
 //! What a person looks at: curves and a page per run.
-use kiln_reports::{Axis, Command, Figure, FigureGrid, Headline, Metric, Plot, RunReport, Series, Tone, run_report, svg_to_png};
+use kiln_reports::{
+    Axis, Command, Figure, FigureGrid, Headline, Metric, Plot, RunReport, Series, Tone, run_report, svg_to_png,
+};
 
 use super::{
     RunFolder,
@@ -83,7 +85,10 @@ fn page(folder: &RunFolder, summary: &Summary, rows: &[Row], curves: Plot) -> an
             .collect(),
         commands: vec![
             Command { purpose: "Resume".into(), line: format!("kiln train --resume {}", path.display()) },
-            Command { purpose: "Repeat".into(), line: format!("kiln train {} --again", folder.file("config.toml").display()) },
+            Command {
+                purpose: "Repeat".into(),
+                line: format!("kiln train {} --again", folder.file("config.toml").display()),
+            },
             Command { purpose: "Evaluate".into(), line: format!("kiln eval {}", path.display()) },
         ],
         overrides: read("overrides.toml"),
@@ -112,14 +117,17 @@ fn diagnostics(rows: &[Row]) -> Option<Plot> {
         if name.ends_with("_accuracy") || (name.ends_with("_loss") && name != "zero_loss") {
             continue;
         }
-        let (panel, part) = name.split_once('[').map_or((name.as_str(), "whole"), |(panel, part)| (panel, part.trim_end_matches(']')));
+        let (panel, part) =
+            name.split_once('[').map_or((name.as_str(), "whole"), |(panel, part)| (panel, part.trim_end_matches(']')));
         let series = Series::new(part, points(rows, &name));
         match figures.iter_mut().find(|figure| figure.title == panel) {
             Some(figure) => figure.series.push(series),
             None => figures.push(Figure::new(panel, "step", "").with(series)),
         }
     }
-    (!figures.is_empty()).then(|| Plot::Grid(FigureGrid { title: "Diagnostics".into(), columns: 3, panels: figures, shared_legend: false }))
+    (!figures.is_empty()).then(|| {
+        Plot::Grid(FigureGrid { title: "Diagnostics".into(), columns: 3, panels: figures, shared_legend: false })
+    })
 }
 
 /// Sentences that a reader of the curves should not miss.

@@ -44,7 +44,8 @@ impl Evidence {
             let Some(summary) = folder.summary()?.filter(|summary| summary.status.is_final()) else { continue };
             let rows = metrics::read(&folder.file("metrics.jsonl")).input()?;
             let series = metrics::names(&rows).into_iter().map(|name| (name.clone(), metrics::series(&rows, &name)));
-            let claims = std::fs::read_to_string(plan.claims_file(job)).ok().and_then(|text| serde_json::from_str(&text).ok());
+            let claims =
+                std::fs::read_to_string(plan.claims_file(job)).ok().and_then(|text| serde_json::from_str(&text).ok());
             let finished = Finished { series: series.collect(), rows, summary, claims: claims.unwrap_or_default() };
             runs.insert((job.run.clone(), job.seed), finished);
         }

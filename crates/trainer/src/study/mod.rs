@@ -53,7 +53,8 @@ impl Book {
         }
         let (study, document) = config::load_as::<Study>(&path)?;
         study.check().map_err(|invalid| document.error_at(&invalid.key, &invalid.message, None))?;
-        let name = path.parent().and_then(Path::file_name).map_or_else(|| config::stem(&path), |n| n.to_string_lossy().into());
+        let name =
+            path.parent().and_then(Path::file_name).map_or_else(|| config::stem(&path), |n| n.to_string_lossy().into());
         Ok(Self { name, path, study })
     }
 
@@ -71,7 +72,8 @@ impl Book {
         let mut wishes = Vec::new();
         for run in study.plan(scale) {
             let wanted = |word: &String| {
-                *word == run.name || claims.iter().any(|claim| claim.id == *word && claim.runs().contains(&run.name.as_str()))
+                *word == run.name
+                    || claims.iter().any(|claim| claim.id == *word && claim.runs().contains(&run.name.as_str()))
             };
             if only.is_empty() || only.iter().any(wanted) {
                 let sets = run.assignments();
@@ -83,7 +85,8 @@ impl Book {
         }
         if wishes.is_empty() {
             let runs: Vec<_> = study.runs_at(scale).into_iter().collect();
-            return Err(anyhow!("nothing at scale {scale} is named {}; runs: {}", only.join(", "), runs.join(", "))).input();
+            return Err(anyhow!("nothing at scale {scale} is named {}; runs: {}", only.join(", "), runs.join(", ")))
+                .input();
         }
         let hashes = claims.iter().map(|claim| (claim.id.clone(), self.claim_hash(claim, &spec.seeds))).collect();
         Plan::freeze(&self.dir(scale), wishes, threads, hashes)

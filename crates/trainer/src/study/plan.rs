@@ -75,9 +75,10 @@ impl Plan {
             let mut loaded = config::load(&wish.base, &sets)?;
             config::resolve(&loaded)?;
             loaded.experiment.run.dir = dir.join("runs");
-            let needs = wish.needs.iter().filter_map(|need| {
-                wishes.iter().position(|other| other.run == *need && other.seed == wish.seed)
-            });
+            let needs = wish
+                .needs
+                .iter()
+                .filter_map(|need| wishes.iter().position(|other| other.run == *need && other.seed == wish.seed));
             jobs.push(Self::job(dir, wish, &loaded, needs.collect())?);
         }
         let plan = Self { dir: dir.to_owned(), jobs, claims };

@@ -226,7 +226,9 @@ impl Bars {
         let visible = !quiet && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let all = MultiProgress::with_draw_target(target);
-        let total = all.add(ProgressBar::new(plan.jobs.len() as u64).with_style(style("runs {bar:24.green} {pos}/{len}  {elapsed}")));
+        let total = all.add(
+            ProgressBar::new(plan.jobs.len() as u64).with_style(style("runs {bar:24.green} {pos}/{len}  {elapsed}")),
+        );
         total.enable_steady_tick(Duration::from_millis(500));
         let width = plan.jobs.iter().map(|job| job.label().len()).max().unwrap_or(0);
         Self { all, total, width }

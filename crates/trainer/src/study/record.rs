@@ -38,9 +38,17 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
         let mut summary = finished.summary.clone();
         summary.metrics.retain(|name, _| !name.contains('['));
         summary.write(&place.join("summary.json"))?;
-        let mut read: BTreeSet<String> = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"].map(String::from).into();
+        let mut read: BTreeSet<String> =
+            ["train_loss", "train_accuracy", "test_loss", "test_accuracy"].map(String::from).into();
         for claim in &book.study.claims {
-            read.extend(claim.conditions.iter().flat_map(|c| c.expr.metrics()).filter(|m| m.run == job.run).map(|m| m.name.clone()));
+            read.extend(
+                claim
+                    .conditions
+                    .iter()
+                    .flat_map(|c| c.expr.metrics())
+                    .filter(|m| m.run == job.run)
+                    .map(|m| m.name.clone()),
+            );
         }
         atomic::write(&place.join("metrics.csv"), thinned(&finished.rows, &read))?;
     }
@@ -51,7 +59,8 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
     for scale in [Scale::Quick, Scale::Paper, Scale::Glance] {
         let path = folder.join("records").join(scale.name()).join("report.json");
         let Ok(text) = fs::read_to_string(&path) else { continue };
-        let stored: StudyReport = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        let stored: StudyReport =
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
         let html = if page { "report.html".to_owned() } else { format!("report-{scale}.html") };
         report::write(&stored, folder, "REPORT.md", &html)?;
         if !markdown.is_empty() {

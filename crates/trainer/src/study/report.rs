@@ -68,7 +68,8 @@ pub fn write(report: &StudyReport, folder: &Path, markdown: &str, html: &str) ->
 
 /// The address of a paper that is cited by its arXiv number.
 fn arxiv(citation: &str) -> String {
-    let number = citation.split("arXiv:").nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit() && c != '.').next());
+    let number =
+        citation.split("arXiv:").nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit() && c != '.').next());
     number.flatten().map_or_else(String::new, |number| format!("https://arxiv.org/abs/{number}"))
 }
 
@@ -88,7 +89,12 @@ fn judged(book: &Book, claim: &Claim, seeds: &[u64], evidence: &Evidence) -> rep
             Word::Undecidable => reports::Verdict::Undecidable,
             Word::NotRun => reports::Verdict::NotRun,
         },
-        reason: [verdict.reason.as_str(), claim.note.trim()].iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(". "),
+        reason: [verdict.reason.as_str(), claim.note.trim()]
+            .iter()
+            .filter(|t| !t.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(". "),
         flags: verdict.flags.iter().map(flag).collect(),
         headline: headline.unwrap_or_default(),
         conditions: verdict.rows.iter().map(condition).collect(),
@@ -159,8 +165,16 @@ fn condition(row: &ConditionRow) -> reports::Condition {
 /// Runs whose names start alike (A1, A3, A4 …) share a panel; seeds become a band from the lowest to the highest.
 fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<StudyFigure> {
     let wanted = [
-        ("test_accuracy", "Test accuracy", "Test accuracy over steps; line: mean over seeds, band: lowest to highest seed."),
-        ("zero_loss", "Rows with a loss of exactly 0", "Share of training rows whose loss is exactly 0 in the loss dtype."),
+        (
+            "test_accuracy",
+            "Test accuracy",
+            "Test accuracy over steps; line: mean over seeds, band: lowest to highest seed.",
+        ),
+        (
+            "zero_loss",
+            "Rows with a loss of exactly 0",
+            "Share of training rows whose loss is exactly 0 in the loss dtype.",
+        ),
         ("w_norm", "Weight norm", "Norm of all weights."),
     ];
     let mut found = Vec::new();
@@ -181,7 +195,10 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
             let family: String = name.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
             match panels.iter_mut().find(|panel| panel.title == family) {
                 Some(panel) => panel.series.push(series),
-                None => panels.push(Figure { title: family, x: Axis::new("step").log(), y: Axis::new(title), ..Figure::default() }.with(series)),
+                None => panels.push(
+                    Figure { title: family, x: Axis::new("step").log(), y: Axis::new(title), ..Figure::default() }
+                        .with(series),
+                ),
             }
         }
         for panel in &mut panels {
@@ -214,7 +231,8 @@ fn band(label: String, curves: &[Vec<(f64, f64)>]) -> Option<Series> {
     let mut mean = Vec::new();
     let mut band = Vec::new();
     for (x, _) in first {
-        let at: Option<Vec<f64>> = curves.iter().map(|c| c.iter().find(|(step, _)| step == x).map(|(_, y)| *y)).collect();
+        let at: Option<Vec<f64>> =
+            curves.iter().map(|c| c.iter().find(|(step, _)| step == x).map(|(_, y)| *y)).collect();
         let Some(at) = at else { continue };
         mean.push((*x, at.iter().sum::<f64>() / at.len() as f64));
         let (low, high) = at.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), y| (l.min(*y), h.max(*y)));
@@ -230,7 +248,8 @@ fn planned(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<r
         let jobs: Vec<_> = plan.jobs.iter().filter(|job| job.run == **name).collect();
         let finished: Vec<_> = jobs.iter().filter_map(|job| evidence.run(name, job.seed)).collect();
         let end = |metric: &&str| {
-            let values: Vec<f64> = finished.iter().filter_map(|f| f.rows.last()?.get(metric)).filter(|v| v.is_finite()).collect();
+            let values: Vec<f64> =
+                finished.iter().filter_map(|f| f.rows.last()?.get(metric)).filter(|v| v.is_finite()).collect();
             (!values.is_empty()).then(|| reports::EndMetric { name: (*metric).into(), values })
         };
         let own = |set: &&String| !set.starts_with("run.");

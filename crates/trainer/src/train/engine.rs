@@ -11,11 +11,7 @@ use super::{
     snapshot::{self, Scored, Snapshot},
     state::TrainState,
 };
-use crate::{
-    config::schema::Experiment,
-    run::metrics::Row,
-    task::Pass,
-};
+use crate::{config::schema::Experiment, run::metrics::Row, task::Pass};
 
 /// Model, data, loss and optimizer of one run.
 pub struct Engine {

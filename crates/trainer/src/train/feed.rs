@@ -30,7 +30,13 @@ pub struct Feed {
 
 impl Feed {
     /// Batches of `batch_size` rows, reshuffled each epoch, or the whole training set at every step.
-    pub fn new(source: Box<dyn BatchSource>, seed: u64, batch_size: Option<usize>, device: &Device, dtype: DType) -> Self {
+    pub fn new(
+        source: Box<dyn BatchSource>,
+        seed: u64,
+        batch_size: Option<usize>,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
         let order = match batch_size {
             None => Order::Full,
             Some(size) => Order::Shuffled { size, drop_last: false, seed },

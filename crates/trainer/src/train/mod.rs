@@ -208,7 +208,11 @@ impl Session {
 ///
 /// # Errors
 /// If the optimizer does not fit the network's parameters.
-pub fn build(loaded: &Loaded, source: Box<dyn kiln_datasets::BatchSource>, device: &burn::tensor::Device) -> Result<Engine> {
+pub fn build(
+    loaded: &Loaded,
+    source: Box<dyn kiln_datasets::BatchSource>,
+    device: &burn::tensor::Device,
+) -> Result<Engine> {
     Engine::new(loaded.experiment.clone(), source, device)
         .map_err(|invalid| loaded.document.error_at(&format!("optim.{}", invalid.key), &invalid.message, None).into())
 }
@@ -240,7 +244,8 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
         return Ok(());
     }
     let (old, new) = (flat(&then), flat(now));
-    let mut changed: Vec<&String> = new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(k, _)| k).collect();
+    let mut changed: Vec<&String> =
+        new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(k, _)| k).collect();
     changed.extend(old.keys().filter(|key| !new.contains_key(*key)));
     let key = changed.first().map_or("run", |key| key.as_str());
     let message = format!(

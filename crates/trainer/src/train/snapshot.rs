@@ -62,10 +62,7 @@ struct Parameter {
 impl Parameters {
     /// As the analyses read it.
     pub fn named(&self) -> Vec<Named<'_>> {
-        self.0
-            .iter()
-            .map(|p| Named { name: &p.name, layer: &p.layer, rank: p.rank, values: &p.values })
-            .collect()
+        self.0.iter().map(|p| Named { name: &p.name, layer: &p.layer, rank: p.rank, values: &p.values }).collect()
     }
 }
 
@@ -165,7 +162,12 @@ pub fn updates(weights: &Parameters, next: &Model) -> Parameters {
 
 fn named(model: &Model, values: Vec<Vec<f64>>) -> Parameters {
     let names = kiln_models::parameters(model);
-    let join = |(p, values): (kiln_models::NamedParameter, _)| Parameter { name: p.name, layer: p.layer, rank: p.rank, values };
+    let join = |(p, values): (kiln_models::NamedParameter, _)| Parameter {
+        name: p.name,
+        layer: p.layer,
+        rank: p.rank,
+        values,
+    };
     Parameters(names.into_iter().zip(values).map(join).collect())
 }
 

@@ -41,7 +41,8 @@ impl TrainState {
     pub fn to_files(&self, metrics_bytes: u64, elapsed_s: f64) -> anyhow::Result<Files> {
         // Pending running statistics reach the record only through `valid`.
         let _ = self.model.valid();
-        let model = self.model.clone().into_record().into_bytes().map_err(|e| anyhow!("cannot record the model: {e}"))?;
+        let model =
+            self.model.clone().into_record().into_bytes().map_err(|e| anyhow!("cannot record the model: {e}"))?;
         let position = Position { step: self.step, metrics_bytes, elapsed_s };
         Ok(Files::from([
             (MODEL.into(), model.to_vec()),
@@ -50,8 +51,7 @@ impl TrainState {
         ]))
     }
 
-    /// The state in the files of a checkpoint, loaded into a freshly built model and chain. The model comes
-    /// first: it restores the parameter ids that the optimizer's state is keyed by.
+    /// The state in the files of a checkpoint, loaded into a freshly built model and chain.
     ///
     /// # Errors
     /// If a file is missing, or does not fit the model or the optimizer.

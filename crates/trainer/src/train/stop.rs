@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::{config::schema::StopConfig, run::{metrics::Row, summary::Status}};
+use crate::{
+    config::schema::StopConfig,
+    run::{metrics::Row, summary::Status},
+};
 
 /// The conditions of one run.
 #[derive(Debug)]
