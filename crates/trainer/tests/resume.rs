@@ -5,8 +5,8 @@ mod common;
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use common::{kiln, ok, only_run, tiny, weights};
@@ -37,9 +37,16 @@ fn resumable(runs: &Path) -> Option<std::path::PathBuf> {
     std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path()).find(saved)
 }
 
-/// Trains to the end with interruptions: `interrupt` is handed each child after a random while until it has
-/// been called `times` times.
-fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process::Child) -> bool) -> Outcome {
+/// Rows logged so far below `runs`.
+fn rows(runs: &Path) -> usize {
+    let log = |run: std::fs::DirEntry| std::fs::read_to_string(run.path().join("metrics.jsonl")).ok();
+    std::fs::read_dir(runs).into_iter().flatten().flatten().filter_map(log).map(|text| text.lines().count()).sum()
+}
+
+/// Trains to the end with interruptions: `interrupt` is handed each child once it has logged a random number of
+/// rows, at least `least`, and a random moment more, until it has been called `times` times. Progress and not the
+/// clock decides, so that the run is neither over too soon on a fast machine nor never begun on a slow one.
+fn disturbed(folder: &Path, times: usize, least: usize, mut interrupt: impl FnMut(Child) -> bool) -> Outcome {
     let config = tiny(folder, TRAIN);
     let runs = folder.join("runs");
     let mut draws = Stream::new(1, "kill").at(0);
@@ -51,9 +58,14 @@ fn disturbed(folder: &Path, times: usize, mut interrupt: impl FnMut(std::process
             // A run that was killed before its first checkpoint is begun anew by the same command.
             None => command.arg("train").arg(&config),
         };
+        let goal = rows(&runs) + least + draws.below(8);
         let mut child = command.args(["-q", "--threads", "1"]).stdout(Stdio::null()).spawn().unwrap();
         if interrupted < times {
-            std::thread::sleep(Duration::from_millis(30 + draws.below(120) as u64));
+            let start = Instant::now();
+            while rows(&runs) < goal && start.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_micros(draws.below(5000) as u64));
             interrupted += usize::from(interrupt(child));
         } else if child.wait().unwrap().success() {
             assert_eq!(interrupted, times);
@@ -73,7 +85,7 @@ fn undisturbed() -> Outcome {
 #[test]
 fn sigkill_at_random_moments_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let killed = disturbed(folder.path(), 12, |mut child| {
+    let killed = disturbed(folder.path(), 12, 0, |mut child| {
         let running = child.try_wait().unwrap().is_none();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -86,16 +98,12 @@ fn sigkill_at_random_moments_changes_nothing() {
 fn sigterm_finishes_the_step_saves_and_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let mut graceful = 0;
-    let stopped = disturbed(folder.path(), 10, |mut child| {
+    let stopped = disturbed(folder.path(), 10, 2, |mut child| {
         Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        // A signal that comes before the handler is installed ends the process as any other would.
-        match child.wait().unwrap().code() {
-            Some(3) => graceful += 1,
-            Some(0) => panic!("the run ended before it was stopped ten times"),
-            _ => {}
-        }
+        assert_eq!(child.wait().unwrap().code(), Some(3), "a stop was not graceful");
+        graceful += 1;
         true
     });
-    assert!(graceful >= 5, "only {graceful} of 10 stops were graceful");
+    assert_eq!(graceful, 10);
     assert!(stopped == undisturbed(), "the stopped run differs from the undisturbed one");
 }

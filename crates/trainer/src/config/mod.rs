@@ -67,7 +67,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
 /// # Errors
 /// If the file cannot be read or does not fit the schema.
 pub fn load_as<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(T, Document)> {
-    let document = Document::load(&places::find(path), &Texts)?;
+    let document = Document::load(places::find(path), &Texts)?;
     Ok((document.deserialize()?, document))
 }
 
@@ -120,7 +120,7 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
     {
         return Err(refuse("train.stop.target", "give exactly one of `above` and `below`").into());
     }
-    if train.stop.time_s.is_some_and(|time| !(time > 0.0)) {
+    if train.stop.time_s.is_some_and(|time| time.is_nan() || time <= 0.0) {
         return Err(refuse("train.stop.time_s", "expected a number of seconds above 0").into());
     }
     let source = data.open(experiment.run.seed).map_err(|error| refuse("data", &error.to_string()))?;

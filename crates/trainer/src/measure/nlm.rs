@@ -6,8 +6,15 @@ use super::*;
 fn push(row: &mut Row, name: &str, alignment: Alignment) {
     row.push(name, alignment.whole);
     row.push(format!("{name}_mean"), alignment.matrices_mean);
-    for (part, cosine) in alignment.tensors.into_iter().chain(alignment.layers) {
-        row.push(format!("{name}[{part}]"), cosine);
+    // A layer of one tensor would say the same twice.
+    let several = |layer: &str| {
+        let inside =
+            |(tensor, _): &&(String, f64)| tensor.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+        alignment.tensors.iter().filter(inside).count() > 1
+    };
+    let layers = alignment.layers.iter().filter(|(layer, _)| several(layer));
+    for (part, cosine) in alignment.tensors.iter().chain(layers) {
+        row.push(format!("{name}[{part}]"), *cosine);
     }
 }
 

@@ -89,6 +89,16 @@ pub fn names(rows: &[Row]) -> Vec<String> {
     rows.iter().flat_map(Row::iter).filter(|(name, _)| seen.insert(*name)).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// The data set a loss belongs to: `test` for `test_loss`. The share `zero_loss` is no loss.
+pub fn loss_of(name: &str) -> Option<&str> {
+    name.strip_suffix("_loss").filter(|set| *set != "zero")
+}
+
+/// The data set or group an accuracy belongs to: `test_swap_seen` for `test_swap_seen_accuracy`.
+pub fn accuracy_of(name: &str) -> Option<&str> {
+    name.strip_suffix("_accuracy")
+}
+
 /// The log as CSV; a metric missing from a row is an empty field.
 pub fn to_csv(rows: &[Row]) -> String {
     let names = names(rows);

@@ -29,11 +29,9 @@ fn curves(rows: &[Row]) -> Plot {
     let mut loss = Figure::new("Loss", "step", "nats");
     loss.y = Axis::new("nats").log();
     for name in metrics::names(rows) {
-        if let Some(set) = name.strip_suffix("_accuracy") {
+        if let Some(set) = metrics::accuracy_of(&name) {
             accuracy = accuracy.with(Series::new(set.replace('_', " "), points(rows, &name)));
-        } else if let Some(set) = name.strip_suffix("_loss")
-            && set != "zero"
-        {
+        } else if let Some(set) = metrics::loss_of(&name) {
             loss = loss.with(Series::new(set, points(rows, &name)));
         }
     }
@@ -114,7 +112,7 @@ fn table(environment: Environment) -> Vec<(String, String)> {
 fn diagnostics(rows: &[Row]) -> Option<Plot> {
     let mut figures: Vec<Figure> = Vec::new();
     for name in metrics::names(rows) {
-        if name.ends_with("_accuracy") || (name.ends_with("_loss") && name != "zero_loss") {
+        if metrics::accuracy_of(&name).is_some() || metrics::loss_of(&name).is_some() {
             continue;
         }
         let (panel, part) =
@@ -124,6 +122,10 @@ fn diagnostics(rows: &[Row]) -> Option<Plot> {
             Some(figure) => figure.series.push(series),
             None => figures.push(Figure::new(panel, "step", "").with(series)),
         }
+    }
+    for figure in figures.iter_mut().filter(|figure| figure.series.len() == 1) {
+        // The panel's own heading says it already.
+        figure.series[0].label.clear();
     }
     (!figures.is_empty()).then(|| {
         Plot::Grid(FigureGrid { title: "Diagnostics".into(), columns: 3, panels: figures, shared_legend: false })

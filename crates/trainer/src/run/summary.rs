@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Row;
+use super::metrics::{self, Row};
 use crate::atomic;
 
 /// How a run came to its present end.
@@ -81,9 +81,9 @@ impl Summary {
         let mut metrics: BTreeMap<String, Reached> = BTreeMap::new();
         for row in rows {
             for (name, value) in row.iter() {
-                let better: Option<fn(f64, f64) -> bool> = if name.ends_with("_loss") {
+                let better: Option<fn(f64, f64) -> bool> = if metrics::loss_of(name).is_some() {
                     Some(|new, old| new < old)
-                } else if name.ends_with("_accuracy") {
+                } else if metrics::accuracy_of(name).is_some() {
                     Some(|new, old| new > old)
                 } else {
                     None
@@ -148,6 +148,7 @@ mod tests {
                 row.push("test_loss", loss);
                 row.push("test_accuracy", accuracy);
                 row.push("w_norm", loss);
+                row.push("zero_loss", loss);
                 row
             })
             .collect();
@@ -155,6 +156,6 @@ mod tests {
         assert_eq!((reached["test_loss"].best, reached["test_loss"].best_step), (Some(1.0), Some(1)));
         assert!(reached["test_loss"].last.is_nan());
         assert_eq!(reached["test_accuracy"], Reached { last: 0.8, best: Some(0.9), best_step: Some(1) });
-        assert_eq!(reached["w_norm"].best, None);
+        assert_eq!((reached["w_norm"].best, reached["zero_loss"].best), (None, None));
     }
 }

@@ -152,7 +152,7 @@ impl Session {
         loop {
             let step = self.engine.state.step;
             let ending = if step >= self.steps { Some(Status::Finished) } else { self.stops.between_steps() };
-            if ending.is_some() || step % every == 0 {
+            if ending.is_some() || step.is_multiple_of(every) {
                 self.save()?;
             }
             if ending == Some(Status::Interrupted) {
@@ -160,7 +160,7 @@ impl Session {
                 return Ok(Status::Interrupted);
             }
             let pass = self.engine.pass();
-            if ending.is_some() || step % log_every == 0 {
+            if ending.is_some() || step.is_multiple_of(log_every) {
                 let (row, next) = self.engine.row(pass)?;
                 self.log.append(&row)?;
                 progress.row(&row);
