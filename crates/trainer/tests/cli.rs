@@ -266,3 +266,37 @@ fn every_shipped_config_trains_two_steps() {
     let stalled = std::fs::read_dir(folder.path().join("runs")).unwrap().flatten().count();
     assert_eq!(stalled, found, "two configs share a run");
 }
+
+#[test]
+fn runs_are_listed_measured_and_pruned_only_when_told_so() {
+    let folder = folder();
+    tiny(folder.path(), SHORT);
+    ok(folder.path(), &["train", "tiny.toml", "-q"]);
+    let path = only_run(&folder.path().join("runs"));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let rows: serde_json::Value = serde_json::from_str(&ok(folder.path(), &["runs", "list", "--json"])).unwrap();
+    assert_eq!((rows[0]["run"].as_str(), rows[0]["status"].as_str()), (Some(name), Some("finished")));
+    assert_eq!(rows[0]["steps"], 3);
+    assert!(ok(folder.path(), &["runs", "sizes"]).contains("total"));
+    assert!(fails(folder.path(), &["runs", "prune", "nothing"], 2).contains("no run \"nothing\""));
+    ok(folder.path(), &["runs", "prune", name]);
+    assert!(path.is_dir(), "pruned without --yes");
+    ok(folder.path(), &["runs", "prune", name, "--checkpoints-only", "--yes"]);
+    assert!(path.join("summary.json").is_file() && !path.join("checkpoints").exists());
+    std::fs::remove_file(path.join("report.html")).unwrap();
+    ok(folder.path(), &["report", path.to_str().unwrap()]);
+    assert!(path.join("report.html").is_file());
+    ok(folder.path(), &["runs", "prune", name, "--yes"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_time_budget_ends_the_run_with_a_last_row() {
+    let folder = folder();
+    tiny(folder.path(), "[train]\nsteps = 1000000\nstop = { time_s = 0.3 }\n[eval]\nevery = 1000000\n");
+    ok(folder.path(), &["train", "tiny.toml", "-q"]);
+    let path = only_run(&folder.path().join("runs"));
+    let summary = std::fs::read_to_string(path.join("summary.json")).unwrap();
+    assert!(summary.contains("\"time_up\""), "{summary}");
+    assert_eq!(std::fs::read_to_string(path.join("metrics.jsonl")).unwrap().lines().count(), 2);
+}
