@@ -1,5 +1,5 @@
 //! What the runs of a plan logged, as the claims read it.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_claims::{Claim, Provenance, Records};
 
@@ -55,6 +55,11 @@ impl Evidence {
     /// One run, if it is finished.
     pub fn run(&self, run: &str, seed: u64) -> Option<&Finished> {
         self.runs.get(&(run.to_owned(), seed))
+    }
+
+    /// Hash of every version of the code that made one of the runs.
+    pub fn code_versions(&self) -> BTreeSet<String> {
+        self.runs.values().map(|run| run.summary.code.clone()).collect()
     }
 
     /// What was known when the runs of a claim were started.

@@ -6,7 +6,7 @@ use kiln_reports as reports;
 use kiln_reports::{Axis, Figure, FigureGrid, Plot, Series, StudyFigure, StudyReport, svg_to_png};
 
 use super::{Book, evidence::Evidence, plan::Plan};
-use crate::{CODE_HASH, atomic, run::environment::Environment};
+use crate::{atomic, run::environment::Environment};
 
 /// Judges the claims of a scale on the evidence and draws its figures.
 pub fn build(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> StudyReport {
@@ -40,7 +40,7 @@ pub fn build(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Stu
         scale_note: spec.note.clone(),
         dates,
         machine: format!("{}, {} cores, {}", environment.cpu, environment.cores, environment.platform),
-        code_hash: CODE_HASH.into(),
+        code_hash: evidence.code_versions().into_iter().collect::<Vec<_>>().join(", "),
         claims_hash: book.claims_hash(source, &spec.seeds),
         seeds: spec.seeds.clone(),
         command: format!("kiln reproduce {} --scale {scale}", book.name),
@@ -162,6 +162,9 @@ fn condition(row: &ConditionRow) -> reports::Condition {
     }
 }
 
+/// Curves in a panel up to which the legend has room for more than the runs' names.
+const MOST_LONG_LABELS: usize = 5;
+
 /// Runs whose names start alike (A1, A3, A4 …) share a panel; seeds become a band from the lowest to the highest.
 fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<StudyFigure> {
     let wanted = [
@@ -192,7 +195,7 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
                 })
                 .collect();
             let Some(series) = band(format!("{name}: {}", spec.summary), &curves) else { continue };
-            let family: String = name.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
+            let family: String = name.chars().take(1).collect();
             match panels.iter_mut().find(|panel| panel.title == family) {
                 Some(panel) => panel.series.push(series),
                 None => panels.push(
@@ -202,6 +205,11 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
             }
         }
         for panel in &mut panels {
+            if panel.series.len() > MOST_LONG_LABELS {
+                let short =
+                    |series: &mut Series| series.label.truncate(series.label.find(':').unwrap_or(series.label.len()));
+                panel.series.iter_mut().for_each(short);
+            }
             if metric != "w_norm" {
                 panel.y = panel.y.clone().range(0.0, 1.0);
             }
