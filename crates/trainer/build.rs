@@ -12,7 +12,7 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap());
 
     let mut shipped = Vec::new();
-    for folder in ["configs", "experiments", "datasets"] {
+    for folder in ["configs", "experiments", "datasets"].iter().filter(|folder| root.join(folder).is_dir()) {
         println!("cargo:rerun-if-changed={}", root.join(folder).display());
         files(&root.join(folder), &mut shipped)?;
     }
