@@ -193,6 +193,16 @@ fn collapse_begins_between_margins_20_65_and_20_70() {
     }
 }
 
+/// At the last margin before collapse the weight is 1 − 2⁻²³ and the target's gradient −2⁻²³/N: PyTorch 2.15 gives
+/// -4.281943e-11 for N = 2784. A product rounded before the difference would give 2⁻³⁵ = 2.910383e-11.
+#[test]
+fn the_target_gradient_is_rounded_once() {
+    const N: usize = 2784;
+    let result = evaluate(&softmax(LossDtype::F32), against_112(20.65, 0, N), &[0; N]);
+    assert!(result.rows[0] > 0.0 && result.rows[0] < 1.2e-7);
+    assert_close("target gradient", &result.grad[..1], &[-4.281943e-11], 1e-6, 0.0);
+}
+
 #[test]
 fn a_sequential_sum_collapses_earlier() {
     let config = |sum| LossConfig::CrossEntropy(CrossEntropyConfig { sum, ..Default::default() });

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::{module::Module, tensor::Tensor};
 use kiln_registry::Entry;
+use num_traits::Float as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ impl RowMap for LogSoftmaxRow {
 /// The softmax loss with the rounding that makes it collapse: every step is rounded to the precision.
 /// ```text
 /// q = x − m,   S = Σ exp q,   l = q − ln S,   loss = −l_y
-/// dx_j = g exp l_j,   dx_y = g exp l_y − g
+/// dx_j = g exp l_j,   dx_y = g exp l_y − g   (rounded once)
 /// ```
 /// Once S rounds to 1 with the target on top, l_y = 0: the loss and the target's gradient are exactly 0 while the
 /// rivals' gradients survive.
@@ -168,6 +169,8 @@ impl RowNll for SoftmaxNll {
             *dx = P::round(P::round(P::round(x - max) - log_sum).exp_exact() * g);
         }
         let log_weight = P::round(P::round(row.x[row.target] - max) - log_sum);
-        dx[row.target] = P::round(log_weight.exp_exact() * g - g);
+        // One rounding: exp l_y is 1 − 2⁻²³ or so before a row collapses, and a product rounded on its own would
+        // lose up to half of what is left of the gradient there.
+        dx[row.target] = P::round(log_weight.exp_exact().mul_add(g, -g));
     }
 }
