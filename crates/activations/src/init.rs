@@ -13,13 +13,15 @@ pub struct Init {
     pub device: Device,
     /// The parameters' storage type.
     pub dtype: DType,
+    /// How many values a parameter per head has: the heads of the attention the part belongs to, else 1.
+    pub heads: usize,
     stream: Stream,
 }
 
 impl Init {
     /// Parameters of the run with this seed.
     pub fn new(seed: u64, device: &Device, dtype: DType) -> Self {
-        Self { device: device.clone(), dtype, stream: Stream::new(seed, "init") }
+        Self { device: device.clone(), dtype, heads: 1, stream: Stream::new(seed, "init") }
     }
 
     /// For a part that is built only to be asked about itself, on the host where there is a host backend.
@@ -29,6 +31,12 @@ impl Init {
         #[cfg(not(feature = "flex"))]
         let device = Device::default();
         Self::new(0, &device, DType::F32)
+    }
+
+    /// For a part that stands in every one of so many heads.
+    #[must_use]
+    pub fn per_head(&self, heads: usize) -> Self {
+        Self { heads, ..self.clone() }
     }
 
     /// Parameters of a part, such as `layers.0`.

@@ -7,6 +7,10 @@
 pub struct Laws {
     /// The weights of a row sum to 1.
     pub sums_to_one: bool,
+    /// No weight is negative.
+    pub non_negative: bool,
+    /// A removed entry gets weight 0, as if it were not there. Only a fill by design breaks this.
+    pub removes_masked: bool,
     /// Adding a constant to every score of a row changes nothing.
     pub shift_invariant: bool,
     /// A larger score never gets a smaller weight.
@@ -41,6 +45,8 @@ impl Laws {
     /// `Laws { shift_invariant: false, ..Laws::SOFTMAX }`.
     pub const SOFTMAX: Self = Self {
         sums_to_one: true,
+        non_negative: true,
+        removes_masked: true,
         shift_invariant: true,
         order_preserving: true,
         can_be_zero: false,

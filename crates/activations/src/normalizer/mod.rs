@@ -22,16 +22,16 @@ use crate::{
 
 mod composed;
 mod laws;
+mod rows;
 mod softmax;
 mod stablemax;
 
 #[cfg(test)]
-mod golden_tests;
-#[cfg(test)]
-mod law_tests;
+mod tests;
 
 pub use crate::kernel::Keep;
 pub use laws::{Gradient, Laws};
+pub use rows::{Heads, Rows};
 pub use softmax::{LogSoftmaxRow, Softmax, SoftmaxConfig, SoftmaxNll, SoftmaxRow};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
 
@@ -51,11 +51,12 @@ pub trait Normalize: Debug + Send + Sync {
     fn laws(&self) -> Laws;
 
     /// The map's row maths.
-    fn kernel(&self) -> Arc<dyn RowKernel>;
+    fn kernel(&self, ctx: &Ctx) -> Arc<dyn RowKernel>;
 
     /// The row maths of the logarithm of the weights, computed without taking the logarithm of a weight; `None` for
     /// a map without a log form.
-    fn log_kernel(&self) -> Option<Arc<dyn RowKernel>> {
+    fn log_kernel(&self, ctx: &Ctx) -> Option<Arc<dyn RowKernel>> {
+        let _ = ctx;
         None
     }
 
@@ -65,48 +66,61 @@ pub trait Normalize: Debug + Send + Sync {
         None
     }
 
-    /// The parameters of each row (`[rows, P]`, in the dtype of the scores), for a kernel that takes some.
-    fn row_params(&self, scores: &Tensor<2>, keep: &Keep) -> Option<Tensor<2>> {
-        let _ = (scores, keep);
+    /// The parameters of each row (`[rows, P]`, in the dtype of the scores), for a kernel that takes some. A constant
+    /// belongs into the kernel itself; what is learned, or differs between heads, comes from here.
+    fn row_params(&self, scores: &Tensor<2>, heads: Heads) -> Option<Tensor<2>> {
+        let _ = (scores, heads);
         None
+    }
+
+    /// What is added to the scores before the map sees them, for a stochastic one: noise from `ctx`.
+    fn perturb(&self, scores: Tensor<2>, ctx: &Ctx) -> Tensor<2> {
+        let _ = ctx;
+        scores
     }
 
     /// The map in tensor operations: for devices without the kernels, and as the independent check of their
-    /// gradients. Scores that are kept are finite or −∞.
-    fn composed(&self, scores: Tensor<2>, keep: &Keep) -> Tensor<2>;
+    /// gradients. Scores that are kept are finite or −∞. Where the backward pass is not the derivative of the forward
+    /// pass, the same holds here by way of detached tensors.
+    fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2>;
 
     /// The logarithm of [`Normalize::composed`], for a map with a log form.
-    fn composed_log(&self, scores: Tensor<2>, keep: &Keep) -> Option<Tensor<2>> {
-        let _ = (scores, keep);
+    fn composed_log(&self, rows: &Rows<'_>, ctx: &Ctx) -> Option<Tensor<2>> {
+        let _ = (rows, ctx);
         None
     }
 
-    /// Whether the map has a log form, so that a loss can be built on it.
+    /// Whether a loss can be built on the map: whether it has the logarithm of a weight.
     fn has_log_form(&self) -> bool {
-        self.log_kernel().is_some()
+        self.nll(SumOrder::Lanes).is_some()
     }
 
     /// Weights of each row: `[rows, n]` to `[rows, n]`.
-    fn rows(&self, scores: Tensor<2>, keep: &Keep, ctx: &Ctx) -> Tensor<2> {
-        let _ = ctx;
+    fn rows(&self, scores: Tensor<2>, keep: &Keep, heads: Heads, ctx: &Ctx) -> Tensor<2> {
+        let (scores, params) = self.prepared(scores, heads, ctx);
         if kernel::supports(&scores.device()) {
-            let params = self.row_params(&scores, keep);
-            kernel::row_map(scores, params, keep, self.kernel())
+            kernel::row_map(scores, params, keep, self.kernel(ctx))
         } else {
-            self.composed(scores, keep)
+            self.composed(&Rows { scores, params, keep }, ctx)
         }
     }
 
     /// Logarithms of the weights: `[rows, n]` to `[rows, n]`, −∞ at removed entries; `None` for a map without a log
     /// form.
-    fn log_rows(&self, scores: Tensor<2>, keep: &Keep, ctx: &Ctx) -> Option<Tensor<2>> {
-        let _ = ctx;
+    fn log_rows(&self, scores: Tensor<2>, keep: &Keep, heads: Heads, ctx: &Ctx) -> Option<Tensor<2>> {
+        let (scores, params) = self.prepared(scores, heads, ctx);
         if kernel::supports(&scores.device()) {
-            let params = self.row_params(&scores, keep);
-            Some(kernel::row_map(scores, params, keep, self.log_kernel()?))
+            Some(kernel::row_map(scores, params, keep, self.log_kernel(ctx)?))
         } else {
-            self.composed_log(scores, keep)
+            self.composed_log(&Rows { scores, params, keep }, ctx)
         }
+    }
+
+    /// What the kernel starts from: the perturbed scores and their parameters.
+    fn prepared(&self, scores: Tensor<2>, heads: Heads, ctx: &Ctx) -> (Tensor<2>, Option<Tensor<2>>) {
+        let scores = self.perturb(scores, ctx);
+        let params = self.row_params(&scores, heads);
+        (scores, params)
     }
 }
 
@@ -117,8 +131,11 @@ impl Normalizer {
     /// - `scores` and the result: `[.., n, ..]`, normalized over `dim`; negative `dim` counts from the end
     /// - `mask`: `true` = keep; each axis as in `scores` or 1
     ///
+    /// Parameters per head belong to the axis two before the last, `[.., heads, queries, keys]`, once `dim` was swapped
+    /// with the last axis.
+    ///
     /// # Panics
-    /// If `dim` is out of range or the mask does not fit.
+    /// If `dim` is out of range, the mask does not fit or the heads are not those the map was built for.
     pub fn weights<const D: usize>(
         &self,
         scores: Tensor<D>,
@@ -126,7 +143,7 @@ impl Normalizer {
         mask: Option<Tensor<D, Bool>>,
         ctx: &Ctx,
     ) -> Tensor<D> {
-        along(scores, dim, mask, |rows, keep| self.rows(rows, keep, ctx))
+        along(scores, dim, mask, |rows, keep, heads| self.rows(rows, keep, heads, ctx))
     }
 
     /// Logarithms of [`Normalizer::weights`], computed without taking the logarithm of a weight; −∞ at
@@ -142,8 +159,8 @@ impl Normalizer {
         ctx: &Ctx,
     ) -> Option<Tensor<D>> {
         self.has_log_form().then(|| {
-            along(scores, dim, mask, |rows, keep| {
-                self.log_rows(rows, keep, ctx).expect("a map with a log form computes it")
+            along(scores, dim, mask, |rows, keep, heads| {
+                self.log_rows(rows, keep, heads, ctx).expect("a map with a log form computes it")
             })
         })
     }
@@ -154,7 +171,7 @@ fn along<const D: usize>(
     scores: Tensor<D>,
     dim: isize,
     mask: Option<Tensor<D, Bool>>,
-    op: impl FnOnce(Tensor<2>, &Keep) -> Tensor<2>,
+    op: impl FnOnce(Tensor<2>, &Keep, Heads) -> Tensor<2>,
 ) -> Tensor<D> {
     let axis = if dim < 0 { dim + D as isize } else { dim };
     assert!((0..D as isize).contains(&axis), "axis {dim} is out of range for scores of rank {D}");
@@ -172,7 +189,7 @@ fn along<const D: usize>(
             Keep::Mask(mask.expand(shape).reshape([rows, n]))
         }
     };
-    op(scores.reshape([rows, n]), &keep).reshape(shape).swap_dims(axis, last)
+    op(scores.reshape([rows, n]), &keep, Heads::of(&shape[..last])).reshape(shape).swap_dims(axis, last)
 }
 
 impl Default for NormalizerConfig {

@@ -7,9 +7,9 @@ use num_traits::Float as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Keep, Laws, Normalize, composed};
+use super::{Laws, Normalize, Rows, composed};
 use crate::{
-    Init,
+    Ctx, Init,
     kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
     loss::SumOrder,
 };
@@ -44,11 +44,11 @@ impl Normalize for Softmax {
         Laws::SOFTMAX
     }
 
-    fn kernel(&self) -> Arc<dyn RowKernel> {
+    fn kernel(&self, _: &Ctx) -> Arc<dyn RowKernel> {
         Arc::new(SoftmaxRow)
     }
 
-    fn log_kernel(&self) -> Option<Arc<dyn RowKernel>> {
+    fn log_kernel(&self, _: &Ctx) -> Option<Arc<dyn RowKernel>> {
         Some(Arc::new(LogSoftmaxRow))
     }
 
@@ -56,21 +56,21 @@ impl Normalize for Softmax {
         Some(Arc::new(SoftmaxNll { sum }))
     }
 
-    fn composed(&self, scores: Tensor<2>, keep: &Keep) -> Tensor<2> {
-        let (exp, sum, _) = composed_terms(scores, keep);
+    fn composed(&self, rows: &Rows<'_>, _: &Ctx) -> Tensor<2> {
+        let (exp, sum, _) = composed_terms(rows);
         exp / sum
     }
 
-    fn composed_log(&self, scores: Tensor<2>, keep: &Keep) -> Option<Tensor<2>> {
-        let removed = composed::removed(&scores, keep);
-        let (_, sum, shifted) = composed_terms(scores, keep);
+    fn composed_log(&self, rows: &Rows<'_>, _: &Ctx) -> Option<Tensor<2>> {
+        let removed = rows.removed();
+        let (_, sum, shifted) = composed_terms(rows);
         Some(composed::fill(shifted - sum.log(), removed, f64::NEG_INFINITY))
     }
 }
 
 /// exp(x − m) with 0 at removed entries, its row sum with 1 for an empty row, and x − m with 0 at removed entries.
-fn composed_terms(scores: Tensor<2>, keep: &Keep) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
-    let removed = composed::removed(&scores, keep);
+fn composed_terms(rows: &Rows<'_>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let (scores, removed) = (rows.scores.clone(), rows.removed());
     let max = composed::fill(scores.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
     let shifted = composed::fill(scores - max, removed.clone(), 0.0);
     let exp = composed::fill(shifted.clone().exp(), removed, 0.0);

@@ -7,9 +7,9 @@ use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Keep, Laws, Normalize, composed};
+use super::{Laws, Normalize, Rows, composed};
 use crate::{
-    Init,
+    Ctx, Init,
     kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
     loss::SumOrder,
 };
@@ -69,11 +69,11 @@ impl Normalize for StableMax {
         Laws { shift_invariant: false, ..Laws::SOFTMAX }
     }
 
-    fn kernel(&self) -> Arc<dyn RowKernel> {
+    fn kernel(&self, _: &Ctx) -> Arc<dyn RowKernel> {
         Arc::new(StableMaxRow)
     }
 
-    fn log_kernel(&self) -> Option<Arc<dyn RowKernel>> {
+    fn log_kernel(&self, _: &Ctx) -> Option<Arc<dyn RowKernel>> {
         Some(Arc::new(LogStableMaxRow))
     }
 
@@ -81,8 +81,8 @@ impl Normalize for StableMax {
         Some(Arc::new(StableMaxNll { sum, form: self.form }))
     }
 
-    fn composed(&self, scores: Tensor<2>, keep: &Keep) -> Tensor<2> {
-        let removed = composed::removed(&scores, keep);
+    fn composed(&self, rows: &Rows<'_>, _: &Ctx) -> Tensor<2> {
+        let (scores, removed) = (rows.scores.clone(), rows.removed());
         // The argument of the branch not taken is clamped: at x = 1 it would divide by 0.
         let below = scores.clone().clamp_max(0.0).neg().add_scalar(1.0).recip();
         let above = scores.clone().add_scalar(1.0);
@@ -91,9 +91,9 @@ impl Normalize for StableMax {
         growth.clone() / composed::sum_or_one(growth)
     }
 
-    fn composed_log(&self, scores: Tensor<2>, keep: &Keep) -> Option<Tensor<2>> {
-        let removed = composed::removed(&scores, keep);
-        let scores = composed::fill(scores, removed.clone(), 0.0);
+    fn composed_log(&self, rows: &Rows<'_>, _: &Ctx) -> Option<Tensor<2>> {
+        let removed = rows.removed();
+        let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
         let log = scores.clone().sign() * scores.abs().log1p();
         let sum = composed::sum_or_one(composed::fill(log.clone().exp(), removed.clone(), 0.0));
         Some(composed::fill(log - sum.log(), removed, f64::NEG_INFINITY))

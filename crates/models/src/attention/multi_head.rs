@@ -66,7 +66,7 @@ impl AttentionConfig {
             key: projection("key", input),
             value: projection("value", input),
             output: projection("output", output),
-            normalizer: self.normalizer.init(&init.child("normalizer")),
+            normalizer: self.normalizer.init(&init.child("normalizer").per_head(self.n_heads)),
             n_heads: self.n_heads,
             dropout,
         }
