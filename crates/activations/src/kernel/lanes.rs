@@ -83,6 +83,57 @@ pub fn lane_dot<T: Real>(a: &[T], b: &[T]) -> T {
     lane_sum(&lanes)
 }
 
+/// The sums of K terms of each element, in one pass and in the order of [`lane_sum`].
+#[inline(always)]
+pub fn lane_sums<T: Real, const K: usize>(x: &[T], terms: impl Fn(T) -> [T; K]) -> [T; K] {
+    let mut lanes = [[T::zero(); LANES]; K];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for lane in 0..LANES {
+            let terms = terms(chunk[lane]);
+            for k in 0..K {
+                lanes[k][lane] = lanes[k][lane] + terms[k];
+            }
+        }
+        one_vector_per_turn();
+    }
+    let live = chunks.remainder().len();
+    let tail = padded(chunks.remainder(), T::zero());
+    for lane in 0..LANES {
+        let terms = terms(tail[lane]);
+        for k in 0..K {
+            lanes[k][lane] = lanes[k][lane] + if lane < live { terms[k] } else { T::zero() };
+        }
+    }
+    lanes.map(|lanes| lane_sum(&lanes))
+}
+
+/// As [`lane_sums`], of the elements of two rows of equal length.
+#[inline(always)]
+pub fn lane_sums_of_pairs<T: Real, const K: usize>(a: &[T], b: &[T], terms: impl Fn(T, T) -> [T; K]) -> [T; K] {
+    let mut lanes = [[T::zero(); LANES]; K];
+    let mut a_chunks = a.chunks_exact(LANES);
+    let mut b_chunks = b.chunks_exact(LANES);
+    for (a, b) in (&mut a_chunks).zip(&mut b_chunks) {
+        for lane in 0..LANES {
+            let terms = terms(a[lane], b[lane]);
+            for k in 0..K {
+                lanes[k][lane] = lanes[k][lane] + terms[k];
+            }
+        }
+        one_vector_per_turn();
+    }
+    let live = a_chunks.remainder().len();
+    let (a, b) = (padded(a_chunks.remainder(), T::zero()), padded(b_chunks.remainder(), T::zero()));
+    for lane in 0..LANES {
+        let terms = terms(a[lane], b[lane]);
+        for k in 0..K {
+            lanes[k][lane] = lanes[k][lane] + if lane < live { terms[k] } else { T::zero() };
+        }
+    }
+    lanes.map(|lanes| lane_sum(&lanes))
+}
+
 /// The largest of finite `x`; −∞ of nothing.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {
@@ -108,6 +159,22 @@ pub fn max<T: Real>(x: &[T]) -> T {
         width /= 2;
     }
     lanes[0]
+}
+
+/// The smallest of finite `x`; +∞ of nothing.
+#[inline(always)]
+pub fn min<T: Real>(x: &[T]) -> T {
+    let mut lanes = [T::infinity(); LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    let smaller = |a: T, b: T| if a < b { a } else { b };
+    for chunk in &mut chunks {
+        for lane in 0..LANES {
+            lanes[lane] = smaller(chunk[lane], lanes[lane]);
+        }
+        one_vector_per_turn();
+    }
+    let tail = padded(chunks.remainder(), T::infinity());
+    black_box(lanes).into_iter().zip(tail).fold(T::infinity(), |min, (a, b)| smaller(min, smaller(a, b)))
 }
 
 /// Whether every element of `x` is finite.

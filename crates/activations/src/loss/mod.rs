@@ -15,6 +15,7 @@ use crate::{
 
 mod ce_exact;
 mod cross_entropy;
+mod fenchel_young;
 mod precision;
 mod target;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 
 pub use ce_exact::{CeExact, CeExactConfig, ExactNll};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
+pub use fenchel_young::{FenchelYoung, FenchelYoungConfig};
 pub use precision::{LossDtype, SumOrder};
 pub use target::Target;
 
@@ -31,6 +33,7 @@ registry! {
     module Loss: dyn Objective, init(&Init);
     "cross_entropy" => CrossEntropy(CrossEntropyConfig),
     "ce_exact" => CeExact(CeExactConfig),
+    "fenchel_young" => FenchelYoung(FenchelYoungConfig),
 }
 
 /// The contract of a loss.

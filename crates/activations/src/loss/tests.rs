@@ -342,5 +342,5 @@ fn the_forms_of_a_config() {
     assert!(config.check().is_ok());
     let refused = json(r#"{ "name": "cross_entropy", "dtype": "f8" }"#).unwrap_err().to_string();
     assert!(refused.contains("expected one of `f16`, `f32`, `f64`"), "{refused}");
-    assert_eq!(LossConfig::NAMES, ["cross_entropy", "ce_exact"]);
+    assert_eq!(LossConfig::NAMES[..2], ["cross_entropy", "ce_exact"]);
 }

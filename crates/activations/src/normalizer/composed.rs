@@ -24,3 +24,8 @@ pub(super) fn sum_or_one(x: Tensor<2>) -> Tensor<2> {
     let empty = sum.clone().detach().equal_elem(0.0);
     sum.mask_fill(empty, 1.0)
 }
+
+/// The largest score of each row that takes part (`[rows, 1]`), without a gradient; very low for an empty row.
+pub(super) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
+    fill(rows.scores.clone().detach(), rows.removed(), f64::MIN).max_dim(1)
+}

@@ -21,18 +21,27 @@ use crate::{
 };
 
 mod composed;
+mod entmax;
 mod laws;
 mod rows;
+mod soft_topk;
 mod softmax;
+mod sparse_softmax;
+mod sparsemax;
 mod stablemax;
+mod threshold;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::kernel::Keep;
+pub use entmax::{Entmax, EntmaxConfig, EntmaxLoss, EntmaxRow};
 pub use laws::{Gradient, Laws};
 pub use rows::{Heads, Rows};
+pub use soft_topk::{LogSoftTopkRow, SoftTopk, SoftTopkConfig, SoftTopkNll, SoftTopkRow};
 pub use softmax::{LogSoftmaxRow, Softmax, SoftmaxConfig, SoftmaxNll, SoftmaxRow};
+pub use sparse_softmax::{SparseSoftmax, SparseSoftmaxConfig, SparseSoftmaxLoss, SparseSoftmaxRow};
+pub use sparsemax::{Sparsemax, SparsemaxConfig, SparsemaxLoss, SparsemaxRow};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
 
 registry! {
@@ -41,6 +50,10 @@ registry! {
     module Normalizer: dyn Normalize, init(&Init);
     "softmax" => Softmax(SoftmaxConfig),
     "stablemax" => StableMax(StableMaxConfig),
+    "sparsemax" => Sparsemax(SparsemaxConfig),
+    "entmax" => Entmax(EntmaxConfig),
+    "sparse_softmax" => SparseSoftmax(SparseSoftmaxConfig),
+    "soft_topk" => SoftTopk(SoftTopkConfig),
 }
 
 /// The contract of a map.
@@ -62,6 +75,13 @@ pub trait Normalize: Debug + Send + Sync {
 
     /// The row maths of −ln of one weight, with sums in the given order; `None` for a map without a log form.
     fn nll(&self, sum: SumOrder) -> Option<Arc<dyn LossKernel>> {
+        let _ = sum;
+        None
+    }
+
+    /// The row maths of the Fenchel-Young loss that belongs to the map, whose gradient is the weights minus the target's
+    /// one-hot row; `None` for a map that is not the maximiser of an entropy.
+    fn fenchel_young(&self, sum: SumOrder) -> Option<Arc<dyn LossKernel>> {
         let _ = sum;
         None
     }

@@ -56,6 +56,10 @@ impl Normalize for Softmax {
         Some(Arc::new(SoftmaxNll { sum }))
     }
 
+    fn fenchel_young(&self, sum: SumOrder) -> Option<Arc<dyn LossKernel>> {
+        self.nll(sum)
+    }
+
     fn composed(&self, rows: &Rows<'_>, _: &Ctx) -> Tensor<2> {
         let (exp, sum, _) = composed_terms(rows);
         exp / sum

@@ -1,0 +1,260 @@
+//! Soft top-k.
+use std::sync::Arc;
+
+use burn::{module::Module, tensor::Tensor};
+use kiln_registry::{Entry, range};
+use num_traits::Float;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Laws, Normalize, Rows, composed, threshold::soft_topk_shift};
+use crate::{
+    Ctx, Init,
+    kernel::{LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    loss::SumOrder,
+};
+
+/// Parameters of [`SoftTopk`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SoftTopkConfig {
+    /// What the weights of a row sum to; a row of no more than k scores gets weight 1 everywhere.
+    #[serde(deserialize_with = "range::positive")]
+    pub k: f64,
+    /// How sharp the step between in and out is, per unit of score.
+    #[serde(deserialize_with = "range::positive")]
+    pub alpha: f64,
+}
+
+impl Default for SoftTopkConfig {
+    /// The operator of the authors' code; its loss uses alpha 2.
+    fn default() -> Self {
+        Self { k: 5.0, alpha: 1.0 }
+    }
+}
+
+impl Entry for SoftTopkConfig {
+    const SUMMARY: &'static str = "sigmoids with one shift per row, so that the weights sum to k";
+    const PAPER: &'static str =
+        "Gupta et al. 2024, Dual-Encoders for Extreme Multi-Label Classification, arXiv:2310.10636";
+}
+
+impl SoftTopkConfig {
+    /// The map.
+    pub fn init(&self, _: &Init) -> SoftTopk {
+        SoftTopk { k: self.k, alpha: self.alpha }
+    }
+}
+
+/// Soft top-k: a smooth membership in the k largest scores.
+/// ```text
+/// y_i = σ(α (x_i + t)),   Σ_i y_i = k
+/// ```
+/// # Numerics
+/// t is found by Newton's method inside a bracket that always holds it. The backward pass differentiates the condition, not
+/// the search.
+/// # References
+/// Gupta et al. 2024, arXiv:2310.10636. The authors bisect from `[−max − 10/α, −min + 10/α]`, which misses the root of very
+/// long rows; the bracket here is `[−max, −min] + ln(k/(n − k))/α`.
+#[derive(Module, Debug)]
+pub struct SoftTopk {
+    k: f64,
+    alpha: f64,
+}
+
+impl Normalize for SoftTopk {
+    fn laws(&self) -> Laws {
+        Laws { sums_to_one: self.k == 1.0, needs_n: true, ..Laws::SOFTMAX }
+    }
+
+    fn kernel(&self, _: &Ctx) -> Arc<dyn RowKernel> {
+        Arc::new(SoftTopkRow { k: self.k, alpha: self.alpha })
+    }
+
+    fn log_kernel(&self, _: &Ctx) -> Option<Arc<dyn RowKernel>> {
+        Some(Arc::new(LogSoftTopkRow { k: self.k, alpha: self.alpha }))
+    }
+
+    fn nll(&self, _: SumOrder) -> Option<Arc<dyn LossKernel>> {
+        Some(Arc::new(SoftTopkNll { k: self.k, alpha: self.alpha }))
+    }
+
+    fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2> {
+        let log = self.composed_log(rows, ctx).expect("the map has a log form");
+        composed::fill(log.exp(), rows.removed(), 0.0)
+    }
+
+    fn composed_log(&self, rows: &Rows<'_>, _: &Ctx) -> Option<Tensor<2>> {
+        let removed = rows.removed();
+        let n = rows.count();
+        let all = n.clone().lower_equal_elem(self.k);
+        // The logit of k/n; a full row is settled at the end.
+        let share = (n.clone() / self.k - 1.0).clamp_min(1e-30).log().neg() / self.alpha;
+        let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
+        let (low_fill, high_fill) = (f64::MIN, f64::MAX);
+        let detached = rows.scores.clone().detach();
+        let max = detached.clone().mask_fill(removed.clone(), low_fill).max_dim(1);
+        let min = detached.mask_fill(removed.clone(), high_fill).min_dim(1);
+        let empty = n.equal_elem(0.0);
+        let (mut low, mut high) = (
+            (share.clone() - max).mask_fill(empty.clone(), 0.0),
+            (share - min).mask_fill(empty, 0.0),
+        );
+        let weights = |shift: Tensor<2>, scores: Tensor<2>| {
+            let y = burn::tensor::activation::sigmoid((scores + shift) * self.alpha);
+            composed::fill(y, removed.clone(), 0.0)
+        };
+        let fixed = scores.clone().detach();
+        for _ in 0..80 {
+            let middle = (low.clone() + high.clone()) * 0.5;
+            let too_high = weights(middle.clone(), fixed.clone()).sum_dim(1).greater_equal_elem(self.k);
+            high = high.mask_where(too_high.clone(), middle.clone());
+            low = middle.mask_where(too_high, low);
+        }
+        // A Newton step that is 0 in value carries the gradient of the implicit shift.
+        let y = weights(low.clone(), scores.clone());
+        let slope = (y.clone() * (y.clone().neg() + 1.0)).sum_dim(1).detach() * self.alpha;
+        let slope = slope.clone().mask_fill(slope.equal_elem(0.0), 1.0);
+        let sum = y.sum_dim(1);
+        let shift = low - (sum.clone() - sum.detach()) / slope;
+        let z = (scores + shift) * self.alpha;
+        // −softplus(−z)
+        let log = z.clone().clamp_max(0.0) - z.abs().neg().exp().log1p();
+        let log = log.mask_fill(all.expand(rows.scores.dims()), 0.0);
+        Some(composed::fill(log, removed, f64::NEG_INFINITY))
+    }
+}
+
+/// 1/(1 + e^−z).
+#[inline(always)]
+fn sigmoid<T: Real>(z: T) -> T {
+    let small = (-z.abs()).exp_exact();
+    let inverse = T::one() / (T::one() + small);
+    if z >= T::zero() { inverse } else { small * inverse }
+}
+
+/// −ln(1 + e^−z).
+#[inline(always)]
+fn log_sigmoid<T: Real>(z: T) -> T {
+    let below = if z < T::zero() { z } else { T::zero() };
+    below - (-z.abs()).exp_exact().ln_1p_exact()
+}
+
+/// y = σ(α (x + t));  v = α y (1 − y),  dx = v g − v ⟨v, g⟩ / Σ v.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftTopkRow {
+    k: f64,
+    alpha: f64,
+}
+
+impl RowMap for SoftTopkRow {
+    #[inline(always)]
+    fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
+        let (k, alpha) = (T::of(self.k), T::of(self.alpha));
+        if k >= T::of(x.len() as f64) {
+            return y.fill(T::one());
+        }
+        let shift = soft_topk_shift(x, k, alpha);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = sigmoid(alpha * (x + shift));
+        }
+    }
+
+    #[inline(always)]
+    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
+        let one = T::one();
+        if T::of(self.k) >= T::of(row.x.len() as f64) {
+            return dx.fill(T::zero());
+        }
+        let [along, size] = lanes::lane_sums_of_pairs(row.y, row.g, |y, g| {
+            let v = y * (one - y);
+            [v * g, v]
+        });
+        // A row that is in or out to the last bit no longer moves.
+        let mean = if size > T::zero() { along / size } else { T::zero() };
+        let alpha = T::of(self.alpha);
+        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+            *dx = alpha * y * (one - y) * (g - mean);
+        }
+    }
+}
+
+/// y = −softplus(−α (x + t));  u = α (1 − σ) g,  dx = u − v Σ u / Σ v.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSoftTopkRow {
+    k: f64,
+    alpha: f64,
+}
+
+impl RowMap for LogSoftTopkRow {
+    const IS_LOG: bool = true;
+
+    #[inline(always)]
+    fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
+        let (k, alpha) = (T::of(self.k), T::of(self.alpha));
+        if k >= T::of(x.len() as f64) {
+            return y.fill(T::zero());
+        }
+        let shift = soft_topk_shift(x, k, alpha);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = log_sigmoid(alpha * (x + shift));
+        }
+    }
+
+    #[inline(always)]
+    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
+        let one = T::one();
+        if T::of(self.k) >= T::of(row.x.len() as f64) {
+            return dx.fill(T::zero());
+        }
+        for (dx, &y) in dx.iter_mut().zip(row.y) {
+            *dx = y.exp_exact();
+        }
+        let [pull, size] = lanes::lane_sums_of_pairs(dx, row.g, |y, g| [(one - y) * g, y * (one - y)]);
+        let mean = if size > T::zero() { pull / size } else { T::zero() };
+        let alpha = T::of(self.alpha);
+        for (dx, &g) in dx.iter_mut().zip(row.g) {
+            *dx = alpha * (one - *dx) * (g - *dx * mean);
+        }
+    }
+}
+
+/// The top-k loss of one class: minus the logarithm of its soft membership in the k largest.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftTopkNll {
+    k: f64,
+    alpha: f64,
+}
+
+impl RowNll for SoftTopkNll {
+    #[inline(always)]
+    fn forward<P: Precision>(&self, row: NllRow<'_, P::T>, _: &mut [P::T]) -> (P::T, P::T) {
+        let (k, alpha) = (P::T::of(self.k), P::T::of(self.alpha));
+        if k >= P::T::of(row.x.len() as f64) {
+            return (P::T::of(0.0), P::T::of(row.x.len() as f64));
+        }
+        let shift = soft_topk_shift(row.x, k, alpha);
+        let log = log_sigmoid(P::round(alpha * (row.x[row.target] + shift)));
+        (P::round(P::T::of(0.0) - log), k)
+    }
+
+    #[inline(always)]
+    fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], _: &mut [P::T]) {
+        let (k, alpha, one) = (P::T::of(self.k), P::T::of(self.alpha), P::T::of(1.0));
+        if k >= P::T::of(row.x.len() as f64) {
+            return dx.fill(P::T::of(0.0));
+        }
+        let shift = soft_topk_shift(row.x, k, alpha);
+        for (dx, &x) in dx.iter_mut().zip(row.x) {
+            let y = sigmoid(alpha * (x + shift));
+            *dx = y * (one - y);
+        }
+        let pull = alpha * back.g * (one - sigmoid(alpha * (row.x[row.target] + shift)));
+        let size = lanes::lane_sum(dx);
+        let share = if size > P::T::of(0.0) { pull / size } else { P::T::of(0.0) };
+        for dx in dx.iter_mut() {
+            *dx = P::round(*dx * share);
+        }
+        dx[row.target] = P::round(dx[row.target] - pull);
+    }
+}

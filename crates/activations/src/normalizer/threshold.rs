@@ -1,0 +1,154 @@
+//! Threshold search: the number that, subtracted from a row, leaves weights that sum to what they should.
+//!
+//! No sorting and no fixed number of halvings: each search is Newton's method on a monotone function, kept inside a
+//! bracket, so that a handful of passes over the row reach the last bit.
+use num_traits::Float as _;
+
+use crate::kernel::{Real, VjpRow, lanes};
+
+/// τ with `Σ [x_i − m − τ]₊ = 1`, m the maximum of `x`.
+///
+/// f(τ) = Σ [x − m − τ]₊ is convex, piecewise linear and falling. A Newton step from below solves the piece it stands on
+/// and cannot overshoot, so the support only shrinks, and the search ends when it no longer does.
+#[inline(always)]
+pub(super) fn sparsemax_threshold<T: Real>(x: &[T], max: T) -> T {
+    // A single score holds all the weight at τ = −1, and more scores only raise it.
+    let mut threshold = -T::one();
+    let mut size = T::of(f64::INFINITY);
+    loop {
+        let [sum, count] = lanes::lane_sums(x, |x| {
+            let shifted = x - max;
+            let inside = shifted > threshold;
+            [if inside { shifted } else { T::zero() }, if inside { T::one() } else { T::zero() }]
+        });
+        // Rounding may empty the support in the end; what stood before is the answer then.
+        if count >= size || count == T::zero() {
+            return threshold;
+        }
+        size = count;
+        threshold = (sum - T::one()) / count;
+    }
+}
+
+/// τ with `Σ [(x_i − m)/2 − τ]₊² = 1`, m the maximum of `x`.
+///
+/// f is convex and falling, so Newton's method from below stays below, and doubles the right digits at every step.
+#[inline(always)]
+pub(super) fn entmax15_threshold<T: Real>(x: &[T], max: T) -> T {
+    let half = T::of(0.5);
+    let mut threshold = -T::one();
+    // Quadratic convergence: the cap is never the reason to stop.
+    for _ in 0..64 {
+        let [sum, squares] = lanes::lane_sums(x, |x| {
+            let above = half * (x - max) - threshold;
+            let above = if above > T::zero() { above } else { T::zero() };
+            [above, above * above]
+        });
+        let next = threshold + half * (squares - T::one()) / sum;
+        // NaN-proof: the step must be an increase.
+        if !(next > threshold) {
+            return threshold;
+        }
+        threshold = next;
+    }
+    threshold
+}
+
+/// c = −τ of entmax with ε = α − 1: the root of `S(c) = Σ (c + ε (x_i − m))₊^(1/ε) = 1`, m the maximum of `x`.
+///
+/// S grows in c, and c lies between n^−ε, where n equal scores have their root, and 1. In ln c the function ln S is close to
+/// a line of slope 1/ε, so Newton's method on these logarithms needs few steps from 1, the exact root of a lone score; a
+/// step that leaves the bracket is replaced by its middle. `room` is as long as the row and is left unspecified.
+#[inline(always)]
+pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -> T {
+    let (zero, one) = (T::zero(), T::one());
+    let root = one / order;
+    // Only scores above −1/ε can take part at all, and every later c is smaller: they are moved together once.
+    let mut live = 0;
+    for &x in x {
+        room[live] = (x - max) * order;
+        live += usize::from(room[live] > -one);
+    }
+    let scaled = &room[..live];
+    let (mut low, mut high) = ((-order * T::of(x.len() as f64).ln_exact()).exp_exact(), one);
+    let mut c = one;
+    let mut width = one;
+    for _ in 0..100 {
+        let inverse = one / c;
+        // S/c^root and c S′/(root c^root), a common factor apart from S and its slope in ln c.
+        let [sum, slope] = lanes::lane_sums(scaled, |s| {
+            let r = s * inverse;
+            let inside = r > -one;
+            let r = if inside { r } else { zero };
+            let power = (root * r.ln_1p_exact()).exp_exact();
+            if inside { [power, power / (one + r)] } else { [zero; 2] }
+        });
+        let log = root * c.ln_exact() + sum.ln_exact();
+        if log >= zero {
+            high = c;
+        } else {
+            low = c;
+        }
+        let next = c * (-(log * order) * (sum / slope)).exp_exact();
+        let next = if next > low && next < high { next } else { T::of(0.5) * (low + high) };
+        let step = (next - c).abs();
+        c = next;
+        // The last bit moves, or the bracket has closed.
+        if step <= T::epsilon() * c || high - low <= T::epsilon() * high || (step >= width && step <= T::of(8.0) * T::epsilon()) {
+            break;
+        }
+        width = step;
+    }
+    c
+}
+
+/// t with `Σ σ(α (x_i + t)) = k`, for 0 < k < n.
+///
+/// The sum grows in t. At the lower end of the bracket even the largest score has at most the mean membership k/n, at the
+/// upper end even the smallest has at least that.
+#[inline(always)]
+pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
+    let one = T::one();
+    let n = T::of(x.len() as f64);
+    let share = (k / (n - k)).ln_exact() / alpha;
+    let (mut low, mut high) = (share - lanes::max(x), share - lanes::min(x));
+    let mut shift = T::of(0.5) * (low + high);
+    for _ in 0..100 {
+        let [sum, slope] = lanes::lane_sums(x, |x| {
+            let z = alpha * (x + shift);
+            let small = (-z.abs()).exp_exact();
+            let inverse = one / (one + small);
+            let y = if z >= T::zero() { inverse } else { small * inverse };
+            [y, small * inverse * inverse]
+        });
+        if sum >= k {
+            high = shift;
+        } else {
+            low = shift;
+        }
+        let next = shift - (sum - k) / (alpha * slope);
+        let next = if next > low && next < high { next } else { T::of(0.5) * (low + high) };
+        let step = (next - shift).abs();
+        shift = next;
+        if step <= T::epsilon() * shift.abs() || high - low <= T::epsilon() * high.abs() || sum == k {
+            break;
+        }
+    }
+    shift
+}
+
+/// The gradient that maps with a threshold share: with the slope s of each weight on the support and 0 outside,
+/// `dx = s (g − ⟨s, g⟩ / Σ s)`.
+#[inline(always)]
+pub(super) fn support_gradient<T: Real>(row: VjpRow<'_, T>, dx: &mut [T], slope: impl Fn(T) -> T) {
+    let [along, size] = lanes::lane_sums_of_pairs(row.y, row.g, |y, g| {
+        let slope = slope(y);
+        // Outside the support nothing of g counts, not even if it is not a number.
+        [if slope > T::zero() { slope * g } else { T::zero() }, slope]
+    });
+    let mean = along / size;
+    for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+        let slope = slope(y);
+        *dx = if slope > T::zero() { slope * (g - mean) } else { T::zero() };
+    }
+}
