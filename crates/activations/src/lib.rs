@@ -25,9 +25,11 @@ pub mod init;
 pub mod kernel;
 pub mod loss;
 pub mod normalizer;
+mod probe;
 #[cfg(test)]
 mod testing;
 
 pub use ctx::Ctx;
 pub use init::Init;
 pub use kernel::Keep;
+pub use probe::{Probe, Record};

@@ -10,6 +10,7 @@
 //! | [`margin`] | how far ahead is the target? | `margin_q` |
 //! | [`accuracy`] | how often is it right? | `accuracy` |
 //! | [`alignment`] | do gradient and update only scale the weights? | `nlm_grad`, `nlm_update`, `norm_growth`, norms |
+//! | [`attention`] | does a head select or disperse? | `largest_weight`, `zero_share`, `dead_rows` |
 //! | [`moments`] | has the optimizer's state rounded away? | `v_zero` |
 //! | [`fourier`] | does an embedding use few frequencies? | `top5`, `gini`, `restricted_loss`, `excluded_loss` |
 //! | [`statistics`] | what do several numbers say? | mean, deviation, quantiles |
@@ -22,6 +23,7 @@
 
 pub mod accuracy;
 pub mod alignment;
+pub mod attention;
 pub mod collapse;
 pub mod fourier;
 pub mod logits;

@@ -33,6 +33,7 @@ impl Study {
         self.check_scales()?;
         self.runs.iter().try_for_each(|(name, run)| self.check_run(name, run))?;
         self.check_circles()?;
+        self.check_report()?;
         let mut seen = BTreeSet::new();
         for (i, claim) in self.claims.iter().enumerate() {
             ensure(seen.insert((&claim.id, claim.scale)), format!("claims.{i}.id"), || {
@@ -96,6 +97,29 @@ impl Study {
                 return ensure(false, format!("{key}.needs"), || {
                     format!("run {needed} is not made at scale {scale}, where {name} needs it")
                 });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_report(&self) -> Checked {
+        for (i, profile) in self.report.profiles.iter().enumerate() {
+            let key = format!("report.profiles.{i}");
+            ensure(
+                !profile.name.is_empty() && identifier(&profile.name) == profile.name,
+                format!("{key}.name"),
+                || {
+                    format!(
+                        "\"{}\" cannot name a file; expected a letter, then letters, digits or underscores",
+                        profile.name
+                    )
+                },
+            )?;
+            ensure(profile.points.iter().all(|(place, _)| *place > 0.0), format!("{key}.points"), || {
+                "the axis is logarithmic; expected places above 0".into()
+            })?;
+            for run in &profile.runs {
+                ensure(self.runs.contains_key(run), format!("{key}.runs"), || self.unknown_run(run))?;
             }
         }
         Ok(())

@@ -42,6 +42,7 @@ pub use expr::{Comparison, Expr, ExprError};
 pub use plan::PlannedRun;
 pub use record::{Flag, Provenance};
 pub use study::{
-    Claim, ClaimKind, Condition, ConditionKind, PerScale, RunSpec, Scale, ScaleOverrides, ScaleSpec, Study,
+    Claim, ClaimKind, Condition, ConditionKind, PerScale, ProfileSpec, ReportSpec, RunSpec, Scale, ScaleOverrides,
+    ScaleSpec, Study,
 };
 pub use verdict::{ConditionRow, SeedRow, SideValues, Verdict, Word, judge, observe, standard_error};

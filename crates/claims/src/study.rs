@@ -28,6 +28,9 @@ pub struct Study {
     pub scales: PerScale<ScaleSpec>,
     /// The runs by name. A name is a letter followed by letters, digits or underscores.
     pub runs: BTreeMap<String, RunSpec>,
+    /// Which logged metrics the report shows.
+    #[serde(default, skip_serializing_if = "ReportSpec::is_default")]
+    pub report: ReportSpec,
     /// The claims, in the order of the report.
     #[serde(default)]
     pub claims: Vec<Claim>,
@@ -205,6 +208,60 @@ pub struct Claim {
     pub note: String,
     /// What must hold.
     pub conditions: Vec<Condition>,
+}
+
+/// `[report]`: which logged metrics the report shows beside the claims. No verdict depends on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSpec {
+    /// Columns of the table of runs: the value in the last logged row, seed by seed.
+    pub table: Vec<String>,
+    /// A figure over the steps for each of these metrics, with every run that logs it.
+    pub curves: Vec<String>,
+    /// Figures over something else than steps.
+    pub profiles: Vec<ProfileSpec>,
+}
+
+impl Default for ReportSpec {
+    fn default() -> Self {
+        let names = |names: [&str; 3]| names.map(String::from).to_vec();
+        Self {
+            table: names(["train_accuracy", "test_accuracy", "zero_loss"]),
+            curves: names(["test_accuracy", "zero_loss", "w_norm"]),
+            profiles: Vec::new(),
+        }
+    }
+}
+
+impl ReportSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Every metric that table and profiles read from the last row.
+    pub fn end_metrics(&self) -> impl Iterator<Item = &str> {
+        let points = self.profiles.iter().flat_map(|profile| &profile.points);
+        self.table.iter().map(String::as_str).chain(points.map(|(_, metric)| metric.as_str()))
+    }
+}
+
+/// `[[report.profiles]]`: a figure of several metrics of the last logged row, each at its own place on the axis, such as
+/// the accuracy over the length of the row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// Short name of its files: letters, digits, underscores.
+    pub name: String,
+    /// Heading.
+    pub title: String,
+    /// Label of the axis that the places lie on; it is logarithmic.
+    pub x: String,
+    /// Label of the axis of the values.
+    pub y: String,
+    /// Place above 0 and metric of each point.
+    pub points: Vec<(f64, String)>,
+    /// The runs that are drawn.
+    pub runs: Vec<String>,
 }
 
 /// What kind of statement a claim makes.

@@ -68,6 +68,13 @@ pub enum Input {
     Tokens(Matrix<i32>),
     /// Real numbers, `[rows, width]`.
     Floats(Matrix<f32>),
+    /// Sets of items, each a vector of real numbers: `[rows, items · features]`, item after item.
+    Items {
+        /// The features of all items.
+        values: Matrix<f32>,
+        /// Numbers per item; divides the columns.
+        features: usize,
+    },
 }
 
 impl Input {
@@ -75,7 +82,7 @@ impl Input {
     pub fn rows(&self) -> usize {
         match self {
             Self::OneHot(matrix) | Self::Tokens(matrix) => matrix.rows(),
-            Self::Floats(matrix) => matrix.rows(),
+            Self::Floats(matrix) | Self::Items { values: matrix, .. } => matrix.rows(),
         }
     }
 
@@ -89,6 +96,7 @@ impl Input {
             Self::OneHot(matrix) => Self::OneHot(matrix.gather(rows)),
             Self::Tokens(matrix) => Self::Tokens(matrix.gather(rows)),
             Self::Floats(matrix) => Self::Floats(matrix.gather(rows)),
+            Self::Items { values, features } => Self::Items { values: values.gather(rows), features: *features },
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | entry | rows | input | classes |
 //! |---|---|---|---|
 //! | [`modular`](ModularConfig) | pairs `(a, b)` with `a ∘ b mod p` | one-hot indices, token pair, or `a b =` | p |
+//! | [`max_retrieval`](MaxRetrievalConfig) | items of a class and a priority, label = class of the highest priority | items | 10 |
 //! | [`parity`](ParityConfig) | random bits, label = XOR of the first few | floats 0 and 1 | 2 |
 //!
 //! ```
@@ -33,7 +34,7 @@ mod spec;
 mod split;
 
 pub use batch::{Batch, Input, Matrix, Target};
-pub use dataset::{DataConfig, Dataset, Encoding, ModularConfig, Operation, ParityConfig};
+pub use dataset::{DataConfig, Dataset, Encoding, MaxRetrievalConfig, ModularConfig, Operation, ParityConfig};
 pub use error::{DataError, Invalid};
 pub use in_memory::InMemory;
 pub use order::Order;

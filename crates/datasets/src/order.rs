@@ -31,6 +31,14 @@ impl Order {
         matches!(self, Self::Full)
     }
 
+    /// Rows of a batch that is not cut short; `None` for the whole split.
+    pub fn batch_size(&self) -> Option<usize> {
+        match *self {
+            Self::Full => None,
+            Self::Sequential { size } | Self::Shuffled { size, .. } => Some(size),
+        }
+    }
+
     /// Steps per epoch of a split of `len` rows; at least 1, also for an empty split.
     ///
     /// # Panics

@@ -24,6 +24,11 @@ pub enum InputSpec {
         /// Length of the vector.
         width: usize,
     },
+    /// A set of items, each a vector of real numbers; rows of different batches may hold different numbers of items.
+    Items {
+        /// Numbers per item.
+        features: usize,
+    },
 }
 
 /// The form of a data set's rows; models and losses are checked against it before data is opened.

@@ -15,22 +15,18 @@ pub enum Split {
     Val,
     /// Rows that judge.
     Test,
-}
-
-impl Split {
-    /// `train`, `val` or `test`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-            Self::Test => "test",
-        }
-    }
+    /// Rows of this many items or tokens, which judge one length apart: `n256`.
+    Length(usize),
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Train => f.write_str("train"),
+            Self::Val => f.write_str("val"),
+            Self::Test => f.write_str("test"),
+            Self::Length(n) => write!(f, "n{n}"),
+        }
     }
 }
 
@@ -136,12 +132,13 @@ impl Partition {
         Self { train: rows, val, test }
     }
 
-    /// The rows of one split.
+    /// The rows of one split; none of a split by length.
     pub fn rows(&self, split: Split) -> &[usize] {
         match split {
             Split::Train => &self.train,
             Split::Val => &self.val,
             Split::Test => &self.test,
+            Split::Length(_) => &[],
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What goes into a network, as tensors and as a description.
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use burn::tensor::{Int, Tensor};
 
@@ -13,6 +13,8 @@ pub enum Input {
     Tokens(Tensor<2, Int>),
     /// Feature vectors: `[rows, width]`.
     Floats(Tensor<2>),
+    /// Sets of items, a feature vector each: `[rows, items, features]`.
+    Items(Tensor<3>),
 }
 
 impl Input {
@@ -21,6 +23,22 @@ impl Input {
         match self {
             Self::OneHot(indices) | Self::Tokens(indices) => indices.dims()[0],
             Self::Floats(values) => values.dims()[0],
+            Self::Items(values) => values.dims()[0],
+        }
+    }
+
+    /// Some of the rows, in their order.
+    ///
+    /// # Panics
+    /// If one of them does not exist.
+    #[must_use]
+    pub fn rows_in(&self, rows: Range<usize>) -> Self {
+        let (start, length) = (rows.start, rows.len());
+        match self {
+            Self::OneHot(indices) => Self::OneHot(indices.clone().narrow(0, start, length)),
+            Self::Tokens(tokens) => Self::Tokens(tokens.clone().narrow(0, start, length)),
+            Self::Floats(values) => Self::Floats(values.clone().narrow(0, start, length)),
+            Self::Items(values) => Self::Items(values.clone().narrow(0, start, length)),
         }
     }
 
@@ -30,6 +48,7 @@ impl Input {
             Self::OneHot(_) => "one-hot rows",
             Self::Tokens(_) => "tokens",
             Self::Floats(_) => "feature vectors",
+            Self::Items(_) => "sets of items",
         }
     }
 }
@@ -56,6 +75,11 @@ pub enum InputSpec {
         /// Features per row.
         width: usize,
     },
+    /// Sets of any number of items.
+    Items {
+        /// Features per item.
+        features: usize,
+    },
 }
 
 impl fmt::Display for InputSpec {
@@ -64,6 +88,7 @@ impl fmt::Display for InputSpec {
             Self::OneHot { width, hot } => write!(f, "one-hot rows ({hot} hot of {width})"),
             Self::Tokens { vocabulary, length } => write!(f, "tokens ({length} of a vocabulary of {vocabulary})"),
             Self::Floats { width } => write!(f, "feature vectors (of {width})"),
+            Self::Items { features } => write!(f, "sets of items (of {features} features)"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The command line as a person meets it: messages, exit codes, files.
 mod common;
 
+use std::path::Path;
+
 use common::{fails, ok, only_run, root, run, tiny};
 
 const SHORT: &str = "[train]\nsteps = 3\n[eval]\nevery = 1\n";
@@ -153,24 +155,84 @@ fn a_truncated_checkpoint_is_passed_over_or_named() {
     assert!(message.contains("no complete checkpoint") && message.contains("model.bpk is truncated"), "{message}");
 }
 
+/// Every measure by name: those that read attention, and the others.
+fn measures() -> (Vec<String>, Vec<String>) {
+    let list = ok(folder().path(), &["list", "measures", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    assert!(rows.len() >= 17);
+    let reads_attention =
+        |name: &str| name.contains("largest_weight") || ["\"zero_share\"", "\"dead_rows\""].contains(&name);
+    rows.iter().map(|row| row["name"].to_string()).partition(|name| reads_attention(name))
+}
+
 #[test]
 fn measures_do_not_change_the_run() {
-    let trained = |measures: &str| {
+    let trained = |measures: &[String]| {
         let folder = folder();
-        let eval = format!("[train]\nsteps = 20\n[eval]\nevery = 3\nmeasures = {measures}\n");
+        let eval = format!("[train]\nsteps = 20\n[eval]\nevery = 3\nmeasures = [{}]\n", measures.join(", "));
         tiny(folder.path(), &eval);
         ok(folder.path(), &["train", "tiny.toml", "-q"]);
         let run = only_run(&folder.path().join("runs"));
         common::weights(folder.path(), &run)
     };
-    let every: Vec<String> =
-        serde_json::from_str::<Vec<serde_json::Value>>(&ok(folder().path(), &["list", "measures", "--json"]))
-            .unwrap()
-            .iter()
-            .map(|row| row["name"].to_string())
-            .collect();
-    assert!(every.len() >= 14);
-    assert!(trained("[]") == trained(&format!("[{}]", every.join(", "))), "measuring changed the weights");
+    assert!(trained(&[]) == trained(&measures().1), "measuring changed the weights");
+}
+
+/// A small look-up around one attention head, in `folder/look_up.toml`.
+fn look_up(folder: &Path, train: &str) {
+    let text = format!(
+        r#"data = {{ name = "max_retrieval", test_lengths = [3, 700], rows = 50 }}
+model = {{ name = "query_pool", width = 8 }}
+loss = {{ name = "cross_entropy" }}
+optim = {{ name = "adamw", lr = 1e-2 }}
+{train}
+"#
+    );
+    std::fs::write(folder.join("look_up.toml"), text).unwrap();
+}
+
+#[test]
+fn a_probe_does_not_change_the_run_and_its_measures_are_logged_for_each_set() {
+    let trained = |measures: &[String]| {
+        let folder = folder();
+        let train = "[train]\nsteps = 6\nbatch_size = 16\n[eval]\nevery = 2\n";
+        look_up(folder.path(), &format!("{train}measures = [{}]", measures.join(", ")));
+        ok(folder.path(), &["train", "look_up.toml", "-q"]);
+        let run = only_run(&folder.path().join("runs"));
+        let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let rows: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (common::weights(folder.path(), &run), rows)
+    };
+    let (plain, _) = trained(&[]);
+    let (watched, rows) = trained(&measures().0);
+    assert!(plain == watched, "watching changed the weights");
+    assert_eq!(rows.len(), 4);
+    for row in &rows {
+        let value = |metric: &str| row[metric].as_f64().unwrap_or_else(|| panic!("no {metric} in {row}"));
+        // Softmax weights of n items: none is 0, the largest lies between 1/n and 1.
+        for (set, n) in [("val", 16.0), ("n3", 3.0), ("n700", 700.0)] {
+            let largest = value(&format!("{set}_largest_weight"));
+            assert!((1.0 / n..1.0).contains(&largest), "{set}: {largest}");
+            assert_eq!([value(&format!("{set}_zero_share")), value(&format!("{set}_dead_rows"))], [0.0, 0.0]);
+        }
+    }
+}
+
+#[test]
+fn what_an_endless_stream_cannot_do_is_refused() {
+    let folder = folder();
+    for (train, key, message) in [
+        ("steps = 6", "[train]", "the training rows never end; give `batch_size`, such as 128"),
+        ("epochs = 1\nbatch_size = 4", "epochs", "the training rows never end, so there are no epochs; give `steps`"),
+    ] {
+        look_up(folder.path(), &format!("[train]\n{train}"));
+        let error = fails(folder.path(), &["train", "look_up.toml"], 2);
+        assert!(error.contains(key) && error.contains(message), "{error}");
+    }
+    tiny(folder.path(), SHORT);
+    let error = fails(folder.path(), &["train", "tiny.toml", "--set", "eval.measures=[\"dead_rows\"]"], 2);
+    assert!(error.contains("dead_rows: the network has no attention whose weights could be read"), "{error}");
+    assert!(!folder.path().join("runs").exists());
 }
 
 #[test]

@@ -152,6 +152,48 @@ fn two_processes_share_a_plan() {
 }
 
 #[test]
+fn a_report_shows_what_the_study_asks_for() {
+    let folder = folder();
+    let path = folder.path().join("experiments/small/study.toml");
+    let spec = r#"
+[runs.D]
+summary = "read by no claim"
+config = "tiny.toml"
+scales = ["quick"]
+[report]
+table = ["train_loss"]
+curves = []
+[[report.profiles]]
+name = "losses"
+title = "Two losses"
+x = "which"
+y = "nats"
+points = [[1, "train_loss"], [2, "test_loss"]]
+runs = ["A", "B"]
+"#;
+    std::fs::write(&path, STUDY.replace("[[claims]]\nid = \"C1\"", &format!("{spec}[[claims]]\nid = \"C1\""))).unwrap();
+    reproduce(folder.path(), &[]);
+    let dir = folder.path().join("runs/studies/small/quick");
+    let report = std::fs::read_to_string(dir.join("REPORT.md")).unwrap();
+    assert!(dir.join("figures/quick_losses.svg").is_file() && report.contains("Two losses"), "{report}");
+    assert!(!report.contains("test_accuracy"), "{report}");
+    let row = |run: &str| line(report.split("## Runs").nth(1).unwrap(), &format!("| **{run}**")).to_owned();
+    assert!(row("A").contains("C1, C2, C3, C4") && row("D").contains("report only"), "{report}");
+
+    for (from, to, expected) in [
+        ("runs = [\"A\", \"B\"]", "runs = [\"A\", \"Z\"]", "unknown run \"Z\""),
+        ("[[1, \"train_loss\"]", "[[0, \"train_loss\"]", "expected places above 0"),
+        ("name = \"losses\"", "name = \"../losses\"", "cannot name a file"),
+    ] {
+        let text =
+            STUDY.replace("[[claims]]\nid = \"C1\"", &format!("{spec}[[claims]]\nid = \"C1\"").replace(from, to));
+        std::fs::write(&path, text).unwrap();
+        let message = fails(folder.path(), &["reproduce", "small", "--scale", "quick", "-q"], 2);
+        assert!(message.contains(expected) && message.contains("profiles"), "{message}");
+    }
+}
+
+#[test]
 fn bad_studies_are_refused() {
     let folder = folder();
     let message = fails(folder.path(), &["reproduce", "large"], 2);

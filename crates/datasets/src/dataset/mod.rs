@@ -3,15 +3,18 @@ use kiln_registry::registry;
 
 use crate::{BatchSource, DataError, Invalid, Spec};
 
+mod max_retrieval;
 mod modular;
 mod parity;
 
+pub use max_retrieval::MaxRetrievalConfig;
 pub use modular::{Encoding, ModularConfig, Operation};
 pub use parity::ParityConfig;
 
 registry! {
     /// A data set, by name.
     config DataConfig("data"): dyn Dataset;
+    "max_retrieval" => MaxRetrieval(MaxRetrievalConfig),
     "modular" => Modular(ModularConfig),
     "parity" => Parity(ParityConfig),
 }

@@ -1,7 +1,7 @@
 //! Multi-head attention around any normalizer.
 use burn::{module::Module, tensor::Tensor};
 use kiln_activations::{
-    Ctx, Init,
+    Ctx, Init, Keep,
     normalizer::{Normalizer, NormalizerConfig, SoftmaxConfig},
 };
 use kiln_registry::range;
@@ -110,6 +110,7 @@ impl Attention {
         let scale = 1.0 / ((d_model / self.n_heads) as f64).sqrt();
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(scale); // [rows, n_heads, seq_q, seq_k]
         let weights = self.normalizer.weights(scores, -1, None, &ctx.child("normalizer"));
+        ctx.record("attention", &Keep::All, || weights.clone());
         let weights = dropout(weights, self.dropout, &ctx.child("dropout"));
 
         let mixed = weights.matmul(v).swap_dims(1, 2).reshape([rows, seq_q, d_model]);

@@ -52,10 +52,10 @@ impl NetworkConfig for MlpConfig {
         }
         match io.input {
             InputSpec::OneHot { .. } | InputSpec::Floats { .. } => Ok(()),
-            tokens @ InputSpec::Tokens { .. } => Err(Invalid::new(
+            other @ (InputSpec::Tokens { .. } | InputSpec::Items { .. }) => Err(Invalid::new(
                 "name",
                 format!(
-                    "\"mlp\" takes one-hot rows or feature vectors, but the data gives {tokens}; \
+                    "\"mlp\" takes one-hot rows or feature vectors, but the data gives {other}; \
                      choose another encoding in [data], or name = \"transformer\""
                 ),
             )),
@@ -76,7 +76,7 @@ impl MlpConfig {
     pub fn init(&self, (io, init): (&Io, &Init)) -> Mlp {
         let inputs = match io.input {
             InputSpec::OneHot { width, .. } | InputSpec::Floats { width } => width,
-            InputSpec::Tokens { .. } => panic!("the MLP takes no tokens"),
+            other => panic!("the MLP takes no {other}"),
         };
         let sizes: Vec<usize> = [inputs].into_iter().chain(self.widths.iter().copied()).chain([io.outputs]).collect();
         let init = init.child("layers");
@@ -114,7 +114,7 @@ impl Network for Mlp {
         let first = match input {
             Input::OneHot(indices) => first.forward_one_hot(indices.clone(), epilogue(0)),
             Input::Floats(x) => first.forward(x.clone(), epilogue(0)),
-            Input::Tokens(_) => panic!("the MLP takes no {}", input.kind()),
+            Input::Tokens(_) | Input::Items(_) => panic!("the MLP takes no {}", input.kind()),
         };
         let logits = self.layers.iter().enumerate().skip(1).fold(first, |x, (i, layer)| layer.forward(x, epilogue(i)));
         if self.logit_scale == 1.0 { logits } else { logits.mul_scalar(self.logit_scale) }

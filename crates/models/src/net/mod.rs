@@ -8,9 +8,11 @@ use kiln_registry::registry;
 use crate::{Input, Invalid, Io};
 
 mod mlp;
+mod query_pool;
 mod transformer;
 
 pub use mlp::{Mlp, MlpConfig};
+pub use query_pool::{QueryPool, QueryPoolConfig};
 pub use transformer::{InitScheme, ReadAt, Transformer, TransformerConfig};
 
 registry! {
@@ -23,6 +25,7 @@ registry! {
     config ModelConfig("model"): dyn NetworkConfig;
     module Model: dyn Network, init((&Io, &Init));
     "mlp" => Mlp(MlpConfig),
+    "query_pool" => QueryPool(QueryPoolConfig),
     "transformer" => Transformer(TransformerConfig),
 }
 
@@ -36,6 +39,11 @@ pub trait NetworkConfig {
 
     /// The type of parameters and hidden states.
     fn dtype(&self) -> DType;
+
+    /// Whether the network records attention weights for a [`Probe`](kiln_activations::Probe).
+    fn attends(&self) -> bool {
+        false
+    }
 }
 
 /// The contract of a network.
@@ -86,7 +94,7 @@ mod tests {
     #[test]
     fn what_no_config_may_say_is_refused() {
         for (value, message) in [
-            (json!({ "name": "mlq" }), "unknown variant `mlq`, expected `mlp` or `transformer`"),
+            (json!({ "name": "mlq" }), "unknown variant `mlq`, expected one of `mlp`, `query_pool`, `transformer`"),
             (json!({ "name": "mlp", "width": [1] }), "unknown field `width`"),
             (
                 json!({ "name": "mlp", "dtype": "f23" }),
@@ -105,6 +113,6 @@ mod tests {
     #[test]
     fn the_list_names_every_network_with_its_source() {
         let names: Vec<_> = ModelConfig::listing().into_iter().map(|row| (row.name, row.paper.is_empty())).collect();
-        assert_eq!(names, [("mlp", false), ("transformer", false)]);
+        assert_eq!(names, [("mlp", false), ("query_pool", false), ("transformer", false)]);
     }
 }

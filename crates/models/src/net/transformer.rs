@@ -146,6 +146,10 @@ impl NetworkConfig for TransformerConfig {
     fn dtype(&self) -> DType {
         self.dtype.dtype()
     }
+
+    fn attends(&self) -> bool {
+        true
+    }
 }
 
 impl TransformerConfig {

@@ -241,6 +241,9 @@ pub struct PlannedRun {
     pub seconds: f64,
     /// Metrics at the end.
     pub end: Vec<EndMetric>,
+    /// Claims that read the run; `None` where that was not recorded.
+    #[serde(default)]
+    pub claims: Option<Vec<String>>,
 }
 
 /// All that the report of a study shows. Empty parts leave no heading behind.
@@ -302,6 +305,7 @@ struct Page<'a> {
     claims: Vec<ClaimRows<'a>>,
     figures: Vec<Drawing<'a>>,
     run_metrics: Vec<&'a str>,
+    has_readers: bool,
     runs: Vec<RunRow<'a>>,
 }
 
@@ -357,6 +361,7 @@ struct RunRow<'a> {
     steps: u64,
     time: String,
     end: Vec<String>,
+    readers: String,
 }
 
 impl<'a> Page<'a> {
@@ -384,6 +389,7 @@ impl<'a> Page<'a> {
             figures: report.figures.iter().map(|figure| Drawing::of(&figure.plot, &figure.caption)).collect(),
             runs: report.runs.iter().map(|run| RunRow::of(run, &run_metrics)).collect(),
             run_metrics,
+            has_readers: report.runs.iter().any(|run| run.claims.is_some()),
         }
     }
 }
@@ -447,6 +453,11 @@ impl<'a> RunRow<'a> {
             steps: run.steps,
             time: duration(run.seconds),
             end: metrics.iter().map(end).collect(),
+            readers: match run.claims.as_deref() {
+                None => String::new(),
+                Some([]) => "report only".into(),
+                Some(claims) => claims.join(", "),
+            },
         }
     }
 }

@@ -426,6 +426,7 @@ pub fn study() -> StudyReport {
             EndMetric { name: "test_accuracy".into(), values: accuracy.to_vec() },
             EndMetric { name: "train_loss".into(), values: vec![8.42e-9, 1.2e-8, 0.0] },
         ],
+        claims: None,
     };
     StudyReport {
         title: "Grokking at the edge of numerical stability".into(),

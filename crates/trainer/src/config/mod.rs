@@ -124,6 +124,13 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         return Err(refuse("train.stop.time_s", "expected a number of seconds above 0").into());
     }
     let source = data.open(experiment.run.seed).map_err(|error| refuse("data", &error.to_string()))?;
+    let endless = source.len(Split::Train).is_none();
+    if endless && train.batch_size.is_none() {
+        return Err(refuse("train", "the training rows never end; give `batch_size`, such as 128").into());
+    }
+    if endless && train.epochs.is_some() {
+        return Err(refuse("train.epochs", "the training rows never end, so there are no epochs; give `steps`").into());
+    }
     let rows = source.len(Split::Train).unwrap_or(usize::MAX);
     if let Some(size) = train.batch_size
         && !(1..=rows).contains(&size)
@@ -144,7 +151,8 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         let key = if train.steps.is_some() { "train.steps" } else { "train.epochs" };
         return Err(refuse(key, "0 trains nothing; expected a whole number of at least 1").into());
     }
-    let context = measure::Context { source: &*source, optimizer: experiment.optim.name() };
+    let context =
+        measure::Context { source: &*source, optimizer: experiment.optim.name(), attends: experiment.model.attends() };
     for measure in &experiment.eval.measures {
         let name = measure.name();
         measure.check(&context).map_err(|message| refuse("eval.measures", &format!("{name}: {message}")))?;

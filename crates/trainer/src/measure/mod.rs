@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{run::metrics::Row, train::snapshot::Snapshot};
 
+mod attention;
 mod collapse;
 mod fourier;
 mod logits;
@@ -17,6 +18,7 @@ mod norms;
 mod swap_split;
 mod v_zero;
 
+use attention::{DeadRows, LargestWeight, ZeroShare};
 use collapse::{RowGradZero, RowsumDefect, SIsOne, TargetGradZero, ZeroLoss};
 use fourier::Fourier;
 use logits::{LogitNorm, Margins};
@@ -42,6 +44,9 @@ registry! {
     "fourier" => Fourier(Fourier),
     "swap_split" => SwapSplit(SwapSplit),
     "v_zero" => VZero(VZero),
+    "largest_weight" => LargestWeight(LargestWeight),
+    "zero_share" => ZeroShare(ZeroShare),
+    "dead_rows" => DeadRows(DeadRows),
 }
 
 /// Adds metrics to a row.
@@ -53,6 +58,11 @@ pub trait Measure {
     fn check(&self, context: &Context) -> Result<(), String> {
         let _ = context;
         Ok(())
+    }
+
+    /// Whether the evaluation passes must carry a probe for it.
+    fn needs_probe(&self) -> bool {
+        false
     }
 
     /// Reads the snapshot, adds to the row.
@@ -68,6 +78,8 @@ pub struct Context<'a> {
     pub source: &'a dyn kiln_datasets::BatchSource,
     /// The optimizer's name.
     pub optimizer: &'a str,
+    /// Whether the network records attention weights.
+    pub attends: bool,
 }
 
 /// Declares a measure without parameters: its struct, its summary and what it adds to the row.

@@ -40,6 +40,7 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
         summary.write(&place.join("summary.json"))?;
         let mut read: BTreeSet<String> =
             ["train_loss", "train_accuracy", "test_loss", "test_accuracy"].map(String::from).into();
+        read.extend(book.study.report.end_metrics().map(String::from));
         for claim in &book.study.claims {
             read.extend(
                 claim
@@ -50,6 +51,8 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
                     .map(|m| m.name.clone()),
             );
         }
+        // Not every run has a test set or an attention head.
+        read.retain(|name| finished.rows.iter().any(|row| row.get(name).is_some()));
         atomic::write(&place.join("metrics.csv"), thinned(&finished.rows, &read))?;
     }
     atomic::write(&records.join("report.json"), serde_json::to_string(report)? + "\n")?;

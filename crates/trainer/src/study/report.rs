@@ -1,7 +1,7 @@
 //! A study's report: verdicts, values, figures, runs.
 use std::{collections::BTreeSet, path::Path};
 
-use kiln_claims::{Claim, ConditionKind, ConditionRow, Flag, Scale, Value, Word, judge, observe};
+use kiln_claims::{Claim, ConditionKind, ConditionRow, Flag, ProfileSpec, Scale, Value, Word, judge, observe};
 use kiln_reports as reports;
 use kiln_reports::{Axis, Figure, FigureGrid, Plot, Series, StudyFigure, StudyReport, svg_to_png};
 
@@ -165,23 +165,37 @@ fn condition(row: &ConditionRow) -> reports::Condition {
 /// Curves in a panel up to which the legend has room for more than the runs' names.
 const MOST_LONG_LABELS: usize = 5;
 
+/// Heading and caption of a figure over the steps.
+fn heading(metric: &str) -> (String, String) {
+    let (title, caption) = match metric {
+        "test_accuracy" => {
+            ("Test accuracy", "Test accuracy over steps; line: mean over seeds, band: lowest to highest seed.")
+        }
+        "zero_loss" => {
+            ("Rows with a loss of exactly 0", "Share of training rows whose loss is exactly 0 in the loss dtype.")
+        }
+        "w_norm" => ("Weight norm", "Norm of all weights."),
+        other => {
+            let title = other.replace('_', " ");
+            return (
+                title.clone(),
+                format!("{title} over steps; line: mean over seeds, band: lowest to highest seed."),
+            );
+        }
+    };
+    (title.into(), caption.into())
+}
+
+/// Whether a metric is a share of something, so that its axis is [0, 1].
+fn is_share(metric: &str) -> bool {
+    ["accuracy", "zero_loss", "largest_weight", "zero_share", "dead_rows"].iter().any(|end| metric.ends_with(end))
+}
+
 /// Runs whose names start alike (A1, A3, A4 …) share a panel; seeds become a band from the lowest to the highest.
 fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<StudyFigure> {
-    let wanted = [
-        (
-            "test_accuracy",
-            "Test accuracy",
-            "Test accuracy over steps; line: mean over seeds, band: lowest to highest seed.",
-        ),
-        (
-            "zero_loss",
-            "Rows with a loss of exactly 0",
-            "Share of training rows whose loss is exactly 0 in the loss dtype.",
-        ),
-        ("w_norm", "Weight norm", "Norm of all weights."),
-    ];
     let mut found = Vec::new();
-    for (metric, title, caption) in wanted {
+    for metric in &book.study.report.curves {
+        let (title, caption) = heading(metric);
         let mut panels: Vec<Figure> = Vec::new();
         for (name, spec) in &book.study.runs {
             let jobs: Vec<_> = plan.jobs.iter().filter(|job| job.run == *name).collect();
@@ -199,7 +213,7 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
             match panels.iter_mut().find(|panel| panel.title == family) {
                 Some(panel) => panel.series.push(series),
                 None => panels.push(
-                    Figure { title: family, x: Axis::new("step").log(), y: Axis::new(title), ..Figure::default() }
+                    Figure { title: family, x: Axis::new("step").log(), y: Axis::new(&*title), ..Figure::default() }
                         .with(series),
                 ),
             }
@@ -210,7 +224,7 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
                     |series: &mut Series| series.label.truncate(series.label.find(':').unwrap_or(series.label.len()));
                 panel.series.iter_mut().for_each(short);
             }
-            if metric != "w_norm" {
+            if is_share(metric) {
                 panel.y = panel.y.clone().range(0.0, 1.0);
             }
         }
@@ -218,19 +232,44 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
             0 => continue,
             1 => {
                 let mut figure = panels.remove(0);
-                figure.title = title.into();
+                figure.title = title;
                 Plot::Figure(figure)
             }
-            _ => Plot::Grid(FigureGrid { title: title.into(), columns: 2, panels, shared_legend: false }),
+            _ => Plot::Grid(FigureGrid { title, columns: 2, panels, shared_legend: false }),
         };
-        found.push(StudyFigure {
-            caption: caption.into(),
-            plot,
-            svg_path: format!("figures/{scale}_{metric}.svg"),
-            png_path: format!("figures/{scale}_{metric}.png"),
-        });
+        found.push(placed(scale, metric, caption, plot));
     }
+    found.extend(book.study.report.profiles.iter().filter_map(|spec| profile(spec, scale, plan, evidence)));
     found
+}
+
+/// Metrics of the last row, each at its own place; `None` if no run has logged them.
+fn profile(spec: &ProfileSpec, scale: Scale, plan: &Plan, evidence: &Evidence) -> Option<StudyFigure> {
+    let mut figure = Figure::new(&*spec.title, &*spec.x, &*spec.y);
+    figure.x = Axis::new(&*spec.x).log();
+    if spec.points.iter().all(|(_, metric)| is_share(metric)) {
+        figure.y = Axis::new(&*spec.y).range(0.0, 1.0);
+    }
+    for name in &spec.runs {
+        let curve = |job: &super::plan::Job| {
+            let end = evidence.run(name, job.seed)?.rows.last()?;
+            let point = |(place, metric): &(f64, String)| Some((*place, end.get(metric).filter(|y| y.is_finite())?));
+            Some(spec.points.iter().filter_map(point).collect::<Vec<_>>())
+        };
+        let curves: Vec<_> = plan.jobs.iter().filter(|job| job.run == *name).filter_map(curve).collect();
+        figure.series.extend(band(name.clone(), &curves));
+    }
+    let caption = format!("{} in the last row; line: mean over seeds, band: lowest to highest seed.", spec.title);
+    (!figure.series.is_empty()).then(|| placed(scale, &spec.name, caption, Plot::Figure(figure)))
+}
+
+fn placed(scale: Scale, name: &str, caption: String, plot: Plot) -> StudyFigure {
+    StudyFigure {
+        caption,
+        plot,
+        svg_path: format!("figures/{scale}_{name}.svg"),
+        png_path: format!("figures/{scale}_{name}.png"),
+    }
 }
 
 /// The mean curve over seeds with its extremes, on the steps that all seeds logged.
@@ -251,14 +290,14 @@ fn band(label: String, curves: &[Vec<(f64, f64)>]) -> Option<Series> {
 }
 
 fn planned(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<reports::PlannedRun> {
-    let shown = ["train_accuracy", "test_accuracy", "zero_loss"];
+    let claims: Vec<&Claim> = book.study.claims_at(book.study.source_of(scale)).collect();
     let of = |name: &&str| {
         let jobs: Vec<_> = plan.jobs.iter().filter(|job| job.run == **name).collect();
         let finished: Vec<_> = jobs.iter().filter_map(|job| evidence.run(name, job.seed)).collect();
-        let end = |metric: &&str| {
+        let end = |metric: &String| {
             let values: Vec<f64> =
                 finished.iter().filter_map(|f| f.rows.last()?.get(metric)).filter(|v| v.is_finite()).collect();
-            (!values.is_empty()).then(|| reports::EndMetric { name: (*metric).into(), values })
+            (!values.is_empty()).then(|| reports::EndMetric { name: metric.clone(), values })
         };
         let own = |set: &&String| !set.starts_with("run.");
         reports::PlannedRun {
@@ -269,7 +308,8 @@ fn planned(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<r
             seeds: jobs.iter().filter(|job| evidence.run(name, job.seed).is_some()).map(|job| job.seed).collect(),
             steps: finished.first().map_or(0, |f| f.summary.steps),
             seconds: finished.iter().map(|f| f.summary.train_time_s).sum::<f64>() / finished.len().max(1) as f64,
-            end: shown.iter().filter_map(end).collect(),
+            end: book.study.report.table.iter().filter_map(end).collect(),
+            claims: Some(claims.iter().filter(|claim| claim.runs().contains(name)).map(|c| c.id.clone()).collect()),
         }
     };
     book.study.runs_at(scale).iter().map(of).collect()

@@ -1,10 +1,13 @@
 //! One training step and one logged row, without files, clocks or signals.
+use std::ops::Range;
+
 use burn::{
     module::Module,
     tensor::{DType, Device, Tensor},
 };
-use kiln_activations::{Ctx, Init, loss::Loss};
+use kiln_activations::{Ctx, Init, Probe, loss::Loss};
 use kiln_datasets::{BatchSource, Split};
+use kiln_models::Input;
 
 use super::{
     feed::{Feed, io},
@@ -97,9 +100,16 @@ impl Engine {
 
         let seed = self.experiment.run.seed;
         let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
-        let mut scored = Vec::new();
+        let watched = self.experiment.eval.measures.iter().any(|measure| measure.needs_probe());
+        let probe = watched.then(Probe::default);
+        let ctx = match &probe {
+            Some(probe) => ctx.with_probe(probe),
+            None => ctx,
+        };
+        let (mut scored, mut records) = (Vec::new(), Vec::new());
         for set in self.feed.source().eval_sets() {
             let (logits, loss) = self.evaluate(&model, set, &ctx);
+            records.extend(probe.as_ref().map(|probe| (set, probe.take())));
             let set_scored = Scored::new(&logits, &self.feed.eval(set).classes);
             row.push(format!("{set}_loss"), loss);
             row.push(format!("{set}_accuracy"), set_scored.accuracy());
@@ -119,6 +129,7 @@ impl Engine {
             let snapshot = Snapshot {
                 train,
                 sets: scored,
+                records,
                 logits,
                 target: batch.target.clone(),
                 loss_rows,
@@ -156,10 +167,26 @@ impl Engine {
     /// Logits and mean loss of a whole evaluation set under `model` (on the inference device).
     pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Tensor<2>, f64) {
         let batch = self.feed.eval(set);
-        let logits = model.forward(&batch.input, ctx);
+        let pieces = pieces(&batch.input).map(|rows| model.forward(&batch.input.rows_in(rows), ctx));
+        let logits = Tensor::cat(pieces.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
         (logits, host(&loss.mean)[0])
     }
+}
+
+/// Items that an evaluation pass takes at a time: some MiB of hidden vectors, where a set of 2000 rows of 1024 items at
+/// once would need gigabytes.
+const ITEMS_AT_A_TIME: usize = 1 << 14;
+
+/// The rows of an evaluation pass, cut into pieces that fit into memory. The shape alone decides how.
+fn pieces(input: &Input) -> impl Iterator<Item = Range<usize>> {
+    let rows = input.rows();
+    let at_a_time = match input {
+        Input::Items(x) => (ITEMS_AT_A_TIME / x.dims()[1].max(1)).max(1),
+        _ => rows.max(1),
+    };
+    // An empty set is one piece, so that its logits exist.
+    (0..rows.div_ceil(at_a_time).max(1)).map(move |i| i * at_a_time..rows.min((i + 1) * at_a_time))
 }
 
 /// A tensor's values on the host, as f64, row-major.

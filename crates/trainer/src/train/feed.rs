@@ -81,6 +81,11 @@ impl Feed {
                 let values = TensorData::new(values.values().to_vec(), shape);
                 Input::Floats(Tensor::from_data(values, (&self.device, self.dtype)))
             }
+            data::Input::Items { values, features } => {
+                let shape = [values.rows(), values.columns() / features, features];
+                let values = TensorData::new(values.values().to_vec(), shape);
+                Input::Items(Tensor::from_data(values, (&self.device, self.dtype)))
+            }
             other => unreachable!("an input kind without tensors: {other:?}"),
         };
         let data::Target::Classes(classes) = batch.target else { unreachable!("a target kind without tensors") };
@@ -102,6 +107,7 @@ pub fn io(spec: &data::Spec) -> Io {
         data::InputSpec::OneHot { width, hot } => InputSpec::OneHot { width, hot },
         data::InputSpec::Tokens { vocabulary, length } => InputSpec::Tokens { vocabulary, length },
         data::InputSpec::Floats { width } => InputSpec::Floats { width },
+        data::InputSpec::Items { features } => InputSpec::Items { features },
     };
     Io { input, outputs: spec.classes }
 }
