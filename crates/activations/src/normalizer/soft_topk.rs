@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use burn::{module::Module, tensor::Tensor};
 use kiln_registry::{Entry, range};
-use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

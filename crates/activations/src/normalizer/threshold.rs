@@ -90,11 +90,11 @@ pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -
             low = c;
         }
         let next = c * (-(log * order) * (sum / slope)).exp_exact();
-        let next = if next > low && next < high { next } else { T::of(0.5) * (low + high) };
+        let next = if next >= low && next <= high { next } else { T::of(0.5) * (low + high) };
         let step = (next - c).abs();
         c = next;
-        // The last bit moves, or the bracket has closed.
-        if step <= T::epsilon() * c || high - low <= T::epsilon() * high || (step >= width && step <= T::of(8.0) * T::epsilon()) {
+        // The last bit moves, or the steps are rounding and no longer shrink.
+        if step <= T::epsilon() * c || (step >= width && step <= T::of(8.0) * T::epsilon() * c) {
             break;
         }
         width = step;
@@ -113,6 +113,7 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
     let share = (k / (n - k)).ln_exact() / alpha;
     let (mut low, mut high) = (share - lanes::max(x), share - lanes::min(x));
     let mut shift = T::of(0.5) * (low + high);
+    let mut width = high - low;
     for _ in 0..100 {
         let [sum, slope] = lanes::lane_sums(x, |x| {
             let z = alpha * (x + shift);
@@ -127,12 +128,14 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
             low = shift;
         }
         let next = shift - (sum - k) / (alpha * slope);
-        let next = if next > low && next < high { next } else { T::of(0.5) * (low + high) };
+        let next = if next >= low && next <= high { next } else { T::of(0.5) * (low + high) };
         let step = (next - shift).abs();
         shift = next;
-        if step <= T::epsilon() * shift.abs() || high - low <= T::epsilon() * high.abs() || sum == k {
+        // The last bit moves, or the steps are rounding and no longer shrink.
+        if step <= T::epsilon() * shift.abs() || (step >= width && step <= T::of(8.0) * T::epsilon() * shift.abs()) {
             break;
         }
+        width = step;
     }
     shift
 }

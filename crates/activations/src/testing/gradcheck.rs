@@ -36,7 +36,7 @@ pub(crate) fn assert_gradient(what: &str, x: &[f64], g: &[f64], n: usize, f: imp
     for i in 0..x.len() {
         let (wide, narrow) = (difference(i, step), difference(i, 0.5 * step));
         let extrapolated = (4.0 * narrow - wide) / 3.0;
-        if (wide - narrow).abs() <= 1e-3 * (narrow.abs() + 0.01 * largest) + 1e-10 {
+        if (wide - narrow).abs() <= 2e-5 * (narrow.abs() + 0.01 * largest) + 1e-10 {
             kept.push(got[i]);
             want.push(extrapolated);
         }
