@@ -3,8 +3,10 @@
 //! | room | what stands there |
 //! |---|---|
 //! | [`normalizer`] | maps of a row of scores to a row of weights, by name |
+//! | [`pointwise`] | functions of single elements, by name |
+//! | [`pooling`] | a window of a feature map to one value, by name |
 //! | [`loss`] | losses of logits and targets, by name, at a precision of their own |
-//! | [`kernel`] | the row operations that carry both, with hand-written backward passes |
+//! | [`kernel`] | the operations that carry them all, with hand-written backward passes |
 //! | [`ctx`], [`init`] | what a forward pass, and a newly built part, know about their surroundings |
 //!
 //! # Example
@@ -25,6 +27,8 @@ pub mod init;
 pub mod kernel;
 pub mod loss;
 pub mod normalizer;
+pub mod pointwise;
+pub mod pooling;
 mod probe;
 #[cfg(test)]
 mod testing;

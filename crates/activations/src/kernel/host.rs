@@ -102,7 +102,8 @@ impl HostTensor {
         }
     }
 
-    fn data(self) -> TensorData {
+    /// The values as data that owns them: without a copy, if nothing else holds this memory.
+    pub(crate) fn data(self) -> TensorData {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex(tensor) => tensor.into_data(),
@@ -114,6 +115,8 @@ impl HostTensor {
 /// A stored float type: its slice of a [`HostTensor`].
 pub(crate) trait Floats: burn::tensor::Element + Copy + Default + Send + Sync {
     fn slice(tensor: &HostTensor) -> &[Self];
+    /// The slice to write to; `None` if another tensor shares this memory.
+    fn slice_mut(tensor: &mut HostTensor) -> Option<&mut [Self]>;
 }
 
 macro_rules! floats {
@@ -121,6 +124,13 @@ macro_rules! floats {
         $(impl Floats for $t {
             fn slice(tensor: &HostTensor) -> &[Self] {
                 tensor.$t()
+            }
+            fn slice_mut(tensor: &mut HostTensor) -> Option<&mut [Self]> {
+                match tensor {
+                    #[cfg(feature = "flex")]
+                    HostTensor::Flex(tensor) => tensor.try_storage_mut(),
+                    HostTensor::Data(data) => data.as_mut_slice().ok(),
+                }
             }
         })+
     };

@@ -1,9 +1,11 @@
-//! Row operations: the few backend operations that carry every map and every loss of scores.
+//! The few backend operations that carry every map and every loss of scores, and what stands between layers.
 //!
 //! - [`row_map`]: scores to weights, row by row;
 //! - [`row_loss`]: logits and a class per row to a loss per row, in a precision of the loss's own, so that `f32`
 //!   logits meet an `f64` loss without a copy of the logits;
-//! - [`row_mean`]: the mean of row losses in a fixed order.
+//! - [`row_mean`]: the mean of row losses in a fixed order;
+//! - [`pointwise`](pointwise()): a function of every element;
+//! - [`soft_pool`]: SoftPool over the windows of an image.
 //!
 //! A map is a [`RowMap`], a loss a [`RowNll`]: maths on one row, written once for all scalars, with a hand-written
 //! vector-Jacobian product. The driver cuts the tensor into fixed blocks of rows, removes masked entries before the
@@ -22,6 +24,7 @@ use crate::loss::LossDtype;
 
 mod drive_loss;
 mod drive_map;
+mod elementary;
 mod host;
 mod isa;
 mod keep;
@@ -31,11 +34,15 @@ mod map;
 mod nll;
 mod on_host;
 mod ops;
+mod pointwise;
+mod pooling;
 mod precision;
 mod real;
 mod storage;
 mod tasks;
 
+#[cfg(test)]
+mod elementary_tests;
 #[cfg(test)]
 mod lanes_tests;
 #[cfg(test)]
@@ -43,11 +50,16 @@ mod real_tests;
 #[cfg(test)]
 mod tests;
 
+pub use elementary::Elementary;
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};
 pub use on_host::{LossInput, MapSaved, RowGrads};
 pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
+pub use pointwise::{
+    PointwiseKernel, PointwiseKernelOf, PointwiseMap, PointwiseOps, PointwiseSaved, PointwiseVjps, Saves, pointwise,
+};
+pub use pooling::{PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, soft_pool};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
 

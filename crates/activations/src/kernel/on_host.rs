@@ -50,6 +50,8 @@ macro_rules! with_storage {
     };
 }
 
+pub(super) use with_storage;
+
 /// As [`with_storage`], for the precision of a loss and the type it is stored in.
 macro_rules! with_loss {
     ($dtype:expr, $L:ident, $P:ident => $body:expr) => {

@@ -60,30 +60,13 @@ const ARTANH: [f64; 11] = [
 ];
 
 impl Real for f32 {
-    // x = n ln 2 + r with |r| ≤ ln 2 / 2, e^x = 2^n e^r. Adding 1.5·2^23 rounds to an integer and leaves it in
-    // the low bits, so no conversion instruction is needed. 2^n is applied in two exact halves: each stays a
-    // normal number, and a subnormal result is rounded once.
+    // 2^n is applied in two exact halves: each stays a normal number, and a subnormal result is rounded once.
     #[inline(always)]
     fn exp_exact(self) -> f32 {
-        const MAGIC: f32 = 12_582_912.0;
-        // ln 2 split so that n times the first part is exact.
-        const LN2_HIGH: f32 = 355.0 / 512.0;
-        const LN2_LOW: f32 = -0.000_212_194_44;
         let x = if self > 89.0 { 89.0 } else { self };
         let x = if x < -104.5 { -104.5 } else { x };
-        let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
-        let n = shifted - MAGIC;
-        // The high part of r is exact; the low one joins the sum last, so that its rounding is of second order.
-        let (high, low) = (n.mul_add(-LN2_HIGH, x), n * -LN2_LOW);
-        let r = high + low;
-        let mut p = EXP_F32[0];
-        let mut k = 1;
-        while k < EXP_F32.len() {
-            p = p.mul_add(r, EXP_F32[k]);
-            k += 1;
-        }
-        let y = (high + (p * r).mul_add(r, low)) + 1.0;
-        let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
+        let (n, rest) = split_exp_f32(x);
+        let y = rest + 1.0;
         let half = n >> 1;
         let power = |e: i32| f32::from_bits((e.wrapping_add(127) as u32) << 23);
         y * power(half) * power(n.wrapping_sub(half))
@@ -113,26 +96,12 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
-    // As in f32, with the integer in the low bits of 1.5·2^52 + n.
     #[inline(always)]
     fn exp_exact(self) -> f64 {
-        const MAGIC: f64 = 6_755_399_441_055_744.0;
-        // ln 2 with the low 20 bits cleared, and the rest of it.
-        const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fef0_0000);
-        const LN2_LOW: f64 = f64::from_bits(0x3dd4_73de_6af2_78ed);
         let x = if self > 710.0 { 710.0 } else { self };
         let x = if x < -746.0 { -746.0 } else { x };
-        let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC);
-        let n = shifted - MAGIC;
-        let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
-        let mut p = EXP_F64[0];
-        let mut k = 1;
-        while k < EXP_F64.len() {
-            p = p.mul_add(r, EXP_F64[k]);
-            k += 1;
-        }
-        let y = (p * r).mul_add(r, r) + 1.0;
-        let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i64;
+        let (n, rest) = split_exp_f64(x);
+        let y = rest + 1.0;
         let half = n >> 1;
         let power = |e: i64| f64::from_bits((e.wrapping_add(1023) as u64) << 52);
         y * power(half) * power(n.wrapping_sub(half))
@@ -157,6 +126,50 @@ impl Real for f64 {
     fn wide(self) -> f64 {
         self
     }
+}
+
+/// n and e^r − 1, with x = n ln 2 + r and |r| ≤ ln 2 / 2, so that e^x = 2^n e^r.
+///
+/// Adding 1.5·2^23 rounds to an integer and leaves it in the low bits, so no conversion instruction is needed.
+#[inline(always)]
+pub(super) fn split_exp_f32(x: f32) -> (i32, f32) {
+    const MAGIC: f32 = 12_582_912.0;
+    // ln 2 split so that n times the first part is exact.
+    const LN2_HIGH: f32 = 355.0 / 512.0;
+    const LN2_LOW: f32 = -0.000_212_194_44;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    // The high part of r is exact; the low one joins the sum last, so that its rounding is of second order.
+    let (high, low) = (n.mul_add(-LN2_HIGH, x), n * -LN2_LOW);
+    let r = high + low;
+    let mut p = EXP_F32[0];
+    let mut k = 1;
+    while k < EXP_F32.len() {
+        p = p.mul_add(r, EXP_F32[k]);
+        k += 1;
+    }
+    let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
+    (n, high + (p * r).mul_add(r, low))
+}
+
+/// As [`split_exp_f32`], with the integer in the low bits of 1.5·2^52 + n.
+#[inline(always)]
+pub(super) fn split_exp_f64(x: f64) -> (i64, f64) {
+    const MAGIC: f64 = 6_755_399_441_055_744.0;
+    // ln 2 with the low 20 bits cleared, and the rest of it.
+    const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fef0_0000);
+    const LN2_LOW: f64 = f64::from_bits(0x3dd4_73de_6af2_78ed);
+    let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+    let mut p = EXP_F64[0];
+    let mut k = 1;
+    while k < EXP_F64.len() {
+        p = p.mul_add(r, EXP_F64[k]);
+        k += 1;
+    }
+    let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i64;
+    (n, (p * r).mul_add(r, r))
 }
 
 /// ln x with so many terms of the series.
@@ -203,7 +216,7 @@ fn split(x: f64) -> (f64, f64) {
 
 /// k ln 2 + ln(1 + f) + small.
 #[inline(always)]
-fn series<const TERMS: usize>(f: f64, small: f64, k: f64) -> f64 {
+pub(super) fn series<const TERMS: usize>(f: f64, small: f64, k: f64) -> f64 {
     const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
     const LN2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
     let s = f / (2.0 + f);

@@ -16,6 +16,10 @@ pub(crate) trait Stored<P: Precision>: Copy + Default + Send + Sync + 'static {
     /// Calls `fill` with the arithmetic's own view of `out`, or with `room` (at least as long), whose values are
     /// then rounded to storage.
     fn fill<R>(out: &mut [Self], room: &mut [P::T], fill: impl FnOnce(&mut [P::T]) -> R) -> R;
+
+    /// Calls `change` with `values` in the arithmetic of `P`: with themselves, or with their copy in `room` (at least as
+    /// long), which is then rounded to storage.
+    fn update(values: &mut [Self], room: &mut [P::T], change: impl FnOnce(&mut [P::T]));
 }
 
 macro_rules! same {
@@ -28,6 +32,10 @@ macro_rules! same {
             #[inline]
             fn fill<R>(out: &mut [Self], _: &mut [Self], fill: impl FnOnce(&mut [Self]) -> R) -> R {
                 fill(out)
+            }
+            #[inline]
+            fn update(values: &mut [Self], _: &mut [Self], change: impl FnOnce(&mut [Self])) {
+                change(values);
             }
         }
     };
@@ -54,6 +62,11 @@ macro_rules! converted {
                 let result = fill(room);
                 isa::run(Convert { from: &*room, to: out, by: store });
                 result
+            }
+            fn update(values: &mut [Self], room: &mut [$scalar], change: impl FnOnce(&mut [$scalar])) {
+                let room = &mut room[..values.len()];
+                <Self as Stored<$precision>>::load(values, room);
+                <Self as Stored<$precision>>::fill(values, room, change);
             }
         }
     };

@@ -2,7 +2,7 @@
 //!
 //! No sorting and no fixed number of halvings: each search is Newton's method on a monotone function, kept inside a
 //! bracket, so that a handful of passes over the row reach the last bit.
-use num_traits::Float as _;
+
 
 use crate::kernel::{Real, VjpRow, lanes};
 

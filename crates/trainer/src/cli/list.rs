@@ -22,6 +22,8 @@ pub struct List {
 pub fn registries() -> Vec<(&'static str, Vec<Listing>)> {
     vec![
         ("normalizers", kiln_activations::normalizer::NormalizerConfig::listing()),
+        ("pointwise", kiln_activations::pointwise::PointwiseConfig::listing()),
+        ("pooling", kiln_activations::pooling::PoolingConfig::listing()),
         ("losses", kiln_activations::loss::LossConfig::listing()),
         ("models", kiln_models::ModelConfig::listing()),
         ("data", kiln_datasets::DataConfig::listing()),
