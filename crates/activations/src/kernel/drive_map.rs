@@ -1,6 +1,9 @@
 //! Runs a map over the rows of plain slices: conversion, removal, special rows, threads.
+use std::mem::MaybeUninit;
+
 use super::{
     AtInfinity, MapRows, MapVjpRows, Precision, Real, RowKernel, RowKernelOf,
+    fresh::{self, Fresh},
     isa::{self, Job},
     kept::{Kept, Kind, gather, scatter, settle},
     lanes,
@@ -28,25 +31,28 @@ impl<'a, T: Real> MapDriver<'a, T> {
     }
 
     /// `y` of scores `x`, both `[rows, n]`; `params` is `[rows, P]`.
-    pub(crate) fn forward<S: Stored<P>, P: Precision<T = T>>(&self, x: &[S], params: &[S], y: &mut [S]) {
+    pub(crate) fn forward<S: Stored<P>, P: Precision<T = T>>(&self, x: &[S], params: &[S]) -> Vec<S> {
         let (n, p) = (self.n, self.n_params);
         if n == 0 {
-            return;
+            return Vec::new();
         }
-        let tasks = Tasks::new(y.len() / n, n);
-        tasks.run(tasks.split(y, n), |rows, y| {
-            let room = || vec![T::zero(); tasks.block() * n];
-            let (mut x_room, mut y_room) = (room(), room());
-            let mut params_room = vec![T::zero(); tasks.block() * p];
+        let mut y = Fresh::new(x.len());
+        let (streamed, tasks) = (y.streamed(), Tasks::new(x.len() / n, n));
+        tasks.run(tasks.split(y.places(), n), |rows, y| {
+            let room = |width: usize| vec![T::zero(); tasks.block() * width];
+            let (mut x_room, mut y_room, mut params_room) = (room(n), room(n), room(p));
+            let mut stored_room = vec![S::default(); tasks.block() * n];
             let mut spare = Spare::new(n);
             for (here, there) in tasks.blocks(rows) {
                 let x = S::load(&x[of(&there, n)], &mut x_room);
                 let params = S::load(&params[of(&there, p)], &mut params_room);
-                S::fill(&mut y[of(&here, n)], &mut y_room, |y| {
-                    self.forward_block(there.start, MapRows { n, x, params, y }, &mut spare);
-                });
+                let block = &mut y_room[..here.len() * n];
+                self.forward_block(there.start, MapRows { n, x, params, y: &mut *block }, &mut spare);
+                fresh::write(S::stored(block, &mut stored_room), &mut y[of(&here, n)], streamed);
             }
         });
+        // SAFETY: the tasks partition the rows, and the blocks of a task partition its rows; each was written.
+        unsafe { y.written() }
     }
 
     fn forward_block(&self, first_row: usize, rows: MapRows<'_, T>, spare: &mut Spare<T>) {
@@ -55,6 +61,12 @@ impl<'a, T: Real> MapDriver<'a, T> {
             return self.kernel.forward_rows(rows);
         }
         for (row, (x, y)) in rows.x.chunks_exact(n).zip(rows.y.chunks_exact_mut(n)).enumerate() {
+            if let Some(live) = self.leading(first_row + row, x) {
+                let (y, rest) = y.split_at_mut(live);
+                rest.fill(self.removed);
+                self.kernel.forward_rows(MapRows { n: live, x: &x[..live], params: &rows.params[row * p..][..p], y });
+                continue;
+            }
             let kind = settle(x, self.kept, first_row + row, &mut spare.places);
             let places = &spare.places;
             y.fill(self.removed);
@@ -76,37 +88,48 @@ impl<'a, T: Real> MapDriver<'a, T> {
         }
     }
 
+    /// The number of entries of a row that are kept, if they are the first ones, there is one, and all are finite: such a row
+    /// is computed where it stands.
+    fn leading(&self, row: usize, x: &[T]) -> Option<usize> {
+        let live = match self.kept {
+            Kept::All => x.len(),
+            Kept::Prefix(count) => count[row].min(x.len()),
+            Kept::Mask(_) => return None,
+        };
+        (live > 0 && isa::run(AllFinite(&x[..live]))).then_some(live)
+    }
+
     /// `dx = gᵀ ∂y/∂x` (`[rows, n]`) and `dparams = gᵀ ∂y/∂params` (`[rows, P]`).
-    pub(crate) fn vjp<S: Stored<P>, P: Precision<T = T>>(
-        &self,
-        from: VjpSlices<'_, S>,
-        dx: &mut [S],
-        dparams: &mut [S],
-    ) {
+    pub(crate) fn vjp<S: Stored<P>, P: Precision<T = T>>(&self, from: VjpSlices<'_, S>) -> (Vec<S>, Vec<S>) {
         let (n, p) = (self.n, self.n_params);
         if n == 0 {
-            return;
+            return (Vec::new(), vec![S::default(); from.params.len()]);
         }
-        let tasks = Tasks::new(dx.len() / n, n);
-        let pieces = tasks.split(dx, n).into_iter().zip(tasks.split(dparams, p)).collect();
-        tasks.run(pieces, |rows, (dx, dparams): (&mut [S], &mut [S])| {
+        let mut dx = Fresh::new(from.x.len());
+        let mut dparams = vec![S::default(); from.params.len()];
+        let (streamed, tasks) = (dx.streamed(), Tasks::new(from.x.len() / n, n));
+        let pieces = tasks.split(dx.places(), n).into_iter().zip(tasks.split(&mut dparams, p)).collect();
+        tasks.run(pieces, |rows, (dx, dparams): (&mut [MaybeUninit<S>], &mut [S])| {
             let room = |width: usize| vec![T::zero(); tasks.block() * width];
             let (mut x_room, mut y_room, mut g_room, mut dx_room) = (room(n), room(n), room(n), room(n));
             let (mut params_room, mut dparams_room) = (room(p), room(p));
+            let mut stored_room = vec![S::default(); tasks.block() * n];
             let mut spare = Spare::new(n);
             for (here, there) in tasks.blocks(rows) {
                 let x = S::load(&from.x[of(&there, n)], &mut x_room);
                 let y = S::load(&from.y[of(&there, n)], &mut y_room);
                 let g = S::load(&from.g[of(&there, n)], &mut g_room);
                 let params = S::load(&from.params[of(&there, p)], &mut params_room);
-                S::fill(&mut dx[of(&here, n)], &mut dx_room, |dx| {
-                    S::fill(&mut dparams[of(&here, p)], &mut dparams_room, |dparams| {
-                        let rows = MapVjpRows { n, x, y, params, g, dx, dparams };
-                        self.vjp_block(there.start, rows, &mut spare);
-                    });
+                let block = &mut dx_room[..here.len() * n];
+                S::fill(&mut dparams[of(&here, p)], &mut dparams_room, |dparams| {
+                    let rows = MapVjpRows { n, x, y, params, g, dx: &mut *block, dparams };
+                    self.vjp_block(there.start, rows, &mut spare);
                 });
+                fresh::write(S::stored(block, &mut stored_room), &mut dx[of(&here, n)], streamed);
             }
         });
+        // SAFETY: the tasks partition the rows, and the blocks of a task partition its rows; each was written.
+        (unsafe { dx.written() }, dparams)
     }
 
     fn vjp_block(&self, first_row: usize, rows: MapVjpRows<'_, T>, spare: &mut Spare<T>) {
@@ -115,6 +138,20 @@ impl<'a, T: Real> MapDriver<'a, T> {
             return self.kernel.vjp_rows(rows);
         }
         for (row, (x, dx)) in rows.x.chunks_exact(n).zip(rows.dx.chunks_exact_mut(n)).enumerate() {
+            if let Some(live) = self.leading(first_row + row, x) {
+                let (dx, rest) = dx.split_at_mut(live);
+                rest.fill(T::zero());
+                self.kernel.vjp_rows(MapVjpRows {
+                    n: live,
+                    x: &x[..live],
+                    y: &rows.y[row * n..][..live],
+                    params: &rows.params[row * p..][..p],
+                    g: &rows.g[row * n..][..live],
+                    dx,
+                    dparams: &mut rows.dparams[row * p..][..p],
+                });
+                continue;
+            }
             let kind = settle(x, self.kept, first_row + row, &mut spare.places);
             let places = &spare.places;
             let dparams = &mut rows.dparams[row * p..][..p];

@@ -25,6 +25,7 @@ use crate::loss::LossDtype;
 mod drive_loss;
 mod drive_map;
 mod elementary;
+mod fresh;
 mod host;
 mod isa;
 mod keep;
@@ -40,6 +41,7 @@ mod precision;
 mod real;
 mod storage;
 mod tasks;
+mod topk;
 
 #[cfg(test)]
 mod elementary_tests;
@@ -62,6 +64,7 @@ pub use pointwise::{
 pub use pooling::{PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, soft_pool};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
+pub use topk::{TopkOps, TopkSaved, TopkVjps, row_topk};
 
 /// Whether the row operations run on `device`. On any other they would panic, so ask when a config is resolved.
 pub fn supports(device: &Device) -> bool {

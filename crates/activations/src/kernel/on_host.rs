@@ -76,14 +76,14 @@ macro_rules! with_loss {
 }
 
 /// The rows' removed entries, read to the host.
-enum HostKeep {
+pub(super) enum HostKeep {
     All,
     Prefix(Vec<usize>),
     Mask(Vec<u8>),
 }
 
 impl HostKeep {
-    fn read<B: HostBackend>(keep: RowKeep<B>, rows: usize, n: usize) -> Self {
+    pub(super) fn read<B: HostBackend>(keep: RowKeep<B>, rows: usize, n: usize) -> Self {
         match keep {
             RowKeep::All => Self::All,
             RowKeep::Prefix(count) => {
@@ -104,7 +104,7 @@ impl HostKeep {
         }
     }
 
-    fn view(&self) -> Kept<'_> {
+    pub(super) fn view(&self) -> Kept<'_> {
         match self {
             Self::All => Kept::All,
             Self::Prefix(count) => Kept::Prefix(count),
@@ -154,10 +154,9 @@ pub(crate) fn row_map<B: HostBackend>(
     let row_params = params(row_params, rows, kernel.n_params(), dtype);
     let scores = B::floats(scores);
     with_storage!(dtype, S, P => {
-        let mut y = vec![S::default(); rows * n];
         let row_params = row_params.as_ref().map_or(&[][..], S::slice);
-        MapDriver::new(kernel.kernel(), &**kernel, n, keep.view())
-            .forward::<S, P>(S::slice(&scores), row_params, &mut y);
+        let y = MapDriver::new(kernel.kernel(), &**kernel, n, keep.view())
+            .forward::<S, P>(S::slice(&scores), row_params);
         tensor::<B, S>(y, shape, &device)
     })
 }
@@ -189,14 +188,13 @@ pub(crate) fn row_map_vjp<B: HostBackend>(saved: MapSaved<B>, g: FloatTensor<B>)
     let row_params = params(row_params, rows, p, dtype);
     let (scores, weights, g) = (B::floats(scores), B::floats(weights), B::floats(g));
     with_storage!(dtype, S, P => {
-        let (mut dx, mut dparams) = (vec![S::default(); rows * n], vec![S::default(); rows * p]);
         let from = VjpSlices {
             x: S::slice(&scores),
             y: S::slice(&weights),
             params: row_params.as_ref().map_or(&[][..], S::slice),
             g: S::slice(&g),
         };
-        MapDriver::new(kernel.kernel(), &*kernel, n, keep.view()).vjp::<S, P>(from, &mut dx, &mut dparams);
+        let (dx, dparams) = MapDriver::new(kernel.kernel(), &*kernel, n, keep.view()).vjp::<S, P>(from);
         let dparams = (p > 0).then(|| tensor::<B, S>(dparams, [rows, p], &device));
         (tensor::<B, S>(dx, shape, &device), dparams)
     })

@@ -186,7 +186,7 @@ impl<B: RowOps + RowVjps, C: CheckpointStrategy> RowOps for Autodiff<B, C> {
 }
 
 impl<B: Backend, C: CheckpointStrategy> RowKeep<Autodiff<B, C>> {
-    fn into_inner(self) -> RowKeep<B> {
+    pub(super) fn into_inner(self) -> RowKeep<B> {
         match self {
             Self::All => RowKeep::All,
             Self::Prefix(count) => RowKeep::Prefix(count),

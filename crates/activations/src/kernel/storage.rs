@@ -17,6 +17,10 @@ pub(crate) trait Stored<P: Precision>: Copy + Default + Send + Sync + 'static {
     /// then rounded to storage.
     fn fill<R>(out: &mut [Self], room: &mut [P::T], fill: impl FnOnce(&mut [P::T]) -> R) -> R;
 
+    /// `values` as they are stored: themselves where storage and arithmetic are the same, otherwise rounded into `room`,
+    /// which is at least as long.
+    fn stored<'a>(values: &'a [P::T], room: &'a mut [Self]) -> &'a [Self];
+
     /// Calls `change` with `values` in the arithmetic of `P`: with themselves, or with their copy in `room` (at least as
     /// long), which is then rounded to storage.
     fn update(values: &mut [Self], room: &mut [P::T], change: impl FnOnce(&mut [P::T]));
@@ -32,6 +36,10 @@ macro_rules! same {
             #[inline]
             fn fill<R>(out: &mut [Self], _: &mut [Self], fill: impl FnOnce(&mut [Self]) -> R) -> R {
                 fill(out)
+            }
+            #[inline]
+            fn stored<'a>(values: &'a [Self], _: &'a mut [Self]) -> &'a [Self] {
+                values
             }
             #[inline]
             fn update(values: &mut [Self], _: &mut [Self], change: impl FnOnce(&mut [Self])) {
@@ -54,14 +62,19 @@ macro_rules! converted {
                 room
             }
             fn fill<R>(out: &mut [Self], room: &mut [$scalar], fill: impl FnOnce(&mut [$scalar]) -> R) -> R {
+                let room = &mut room[..out.len()];
+                let result = fill(room);
+                <Self as Stored<$precision>>::stored(room, out);
+                result
+            }
+            fn stored<'a>(values: &'a [$scalar], room: &'a mut [Self]) -> &'a [Self] {
                 #[inline(always)]
                 fn store($y: &[$scalar], $out: &mut [$stored]) {
                     $store
                 }
-                let room = &mut room[..out.len()];
-                let result = fill(room);
-                isa::run(Convert { from: &*room, to: out, by: store });
-                result
+                let room = &mut room[..values.len()];
+                isa::run(Convert { from: values, to: &mut *room, by: store });
+                room
             }
             fn update(values: &mut [Self], room: &mut [$scalar], change: impl FnOnce(&mut [$scalar])) {
                 let room = &mut room[..values.len()];

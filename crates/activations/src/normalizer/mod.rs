@@ -39,7 +39,10 @@ pub use entmax::{Entmax, EntmaxConfig, EntmaxLoss, EntmaxRow};
 pub use laws::{Gradient, Laws};
 pub use rows::{Heads, Rows};
 pub use soft_topk::{LogSoftTopkRow, SoftTopk, SoftTopkConfig, SoftTopkNll, SoftTopkRow};
-pub use softmax::{LogSoftmaxRow, Softmax, SoftmaxConfig, SoftmaxNll, SoftmaxRow};
+pub use softmax::{
+    LogSoftmaxRow, OnlineSoftmaxRow, Softmax, SoftmaxAlgorithm, SoftmaxConfig, SoftmaxNll, SoftmaxRow,
+    TwoPassSoftmaxRow, UnifiedMaxSoftmaxRow,
+};
 pub use sparse_softmax::{SparseSoftmax, SparseSoftmaxConfig, SparseSoftmaxLoss, SparseSoftmaxRow};
 pub use sparsemax::{Sparsemax, SparsemaxConfig, SparsemaxLoss, SparsemaxRow};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};

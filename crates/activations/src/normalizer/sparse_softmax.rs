@@ -9,7 +9,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Laws, Normalize, Rows, SoftmaxRow, composed};
+use super::{Laws, Normalize, Rows, Softmax, composed, softmax::softmax_vjp};
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
@@ -80,7 +80,7 @@ impl Normalize for SparseSoftmax {
     fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2> {
         let outside = outside_of_largest(rows, self.k);
         let scores = rows.scores.clone().mask_fill(outside, f64::NEG_INFINITY);
-        super::Softmax.composed(&Rows { scores, params: None, keep: rows.keep }, ctx)
+        Softmax::default().composed(&Rows { scores, params: None, keep: rows.keep }, ctx)
     }
 }
 
@@ -153,8 +153,8 @@ impl RowMap for SparseSoftmaxRow {
     }
 
     #[inline(always)]
-    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], dparams: &mut [T]) {
-        SoftmaxRow.vjp(row, dx, dparams);
+    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
+        softmax_vjp(row.y, row.g, dx);
     }
 }
 

@@ -71,11 +71,12 @@ pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -
     }
     let scaled = &room[..live];
     let (mut low, mut high) = ((-order * T::of(x.len() as f64).ln_exact()).exp_exact(), one);
+    // What the last bit of c is worth in ln S, and the rounding of ln S itself.
+    let near = T::epsilon() * (T::of(16.0) + root + root);
     let mut c = one;
-    let mut width = one;
-    for _ in 0..100 {
+    for turn in 0..200 {
         let inverse = one / c;
-        // S/c^root and c S′/(root c^root), a common factor apart from S and its slope in ln c.
+        // S/c^root and its slope in ln c over root, a common factor apart.
         let [sum, slope] = lanes::lane_sums(scaled, |s| {
             let r = s * inverse;
             let inside = r > -one;
@@ -89,15 +90,14 @@ pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -
         } else {
             low = c;
         }
-        let next = c * (-(log * order) * (sum / slope)).exp_exact();
-        let next = if next >= low && next <= high { next } else { T::of(0.5) * (low + high) };
-        let step = (next - c).abs();
-        c = next;
-        // The last bit moves, or the steps are rounding and no longer shrink.
-        if step <= T::epsilon() * c || (step >= width && step <= T::of(8.0) * T::epsilon() * c) {
+        if log.abs() <= near || high - low <= T::epsilon() * high {
             break;
         }
-        width = step;
+        let newton = c * (-(log * order) * (sum / slope)).exp_exact();
+        // Above alpha 2 the slope is infinite where a weight begins, and Newton's method creeps there: every other turn
+        // halves the bracket once the quick way has had its chance.
+        let creeping = turn > 8 && turn % 2 == 1;
+        c = if newton > low && newton < high && !creeping { newton } else { T::of(0.5) * (low + high) };
     }
     c
 }

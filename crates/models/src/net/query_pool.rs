@@ -1,11 +1,12 @@
 //! A network that pools a set with one attention head and one learned query.
 use burn::{
     module::{Module, Param},
-    tensor::{DType, Tensor, activation},
+    tensor::{DType, Tensor},
 };
 use kiln_activations::{
     Ctx, Init, Keep,
     normalizer::{Normalizer, NormalizerConfig},
+    pointwise::{Pointwise, PointwiseConfig},
 };
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
@@ -28,6 +29,8 @@ pub struct QueryPoolConfig {
     pub width: usize,
     /// The map from the scores of the items to their weights.
     pub normalizer: NormalizerConfig,
+    /// The function between the layers of the item and output networks.
+    pub activation: PointwiseConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -35,7 +38,12 @@ pub struct QueryPoolConfig {
 impl Default for QueryPoolConfig {
     /// Large enough to solve max retrieval at the lengths it is trained on, small enough to train in seconds.
     fn default() -> Self {
-        Self { width: 64, normalizer: NormalizerConfig::default(), dtype: Precision::F32 }
+        Self {
+            width: 64,
+            normalizer: NormalizerConfig::default(),
+            activation: PointwiseConfig::Gelu(Default::default()),
+            dtype: Precision::F32,
+        }
     }
 }
 
@@ -86,6 +94,7 @@ impl QueryPoolConfig {
             key: linear("key", [width, width], false),
             value: linear("value", [width, width], false),
             normalizer: self.normalizer.init(&init.child("normalizer")),
+            activation: self.activation.init(&init.child("activation")),
             output_up: linear("output_up", [width, width], true),
             output_down: linear("output_down", [width, io.outputs], true),
         }
@@ -94,9 +103,9 @@ impl QueryPoolConfig {
 
 /// Attention over a set with one learned query: what a map of scores to weights does to a look-up, and nothing else.
 /// ```text
-/// h_i = W₂ gelu(W₁ x_i + b₁) + b₂
+/// h_i = W₂ φ(W₁ x_i + b₁) + b₂
 /// s_i = ⟨q, W_k h_i⟩ / √d,   w = normalizer(s),   v = Σ_i w_i W_v h_i
-/// z = W₄ gelu(W₃ v + b₃) + b₄
+/// z = W₄ φ(W₃ v + b₃) + b₄
 /// ```
 /// Keys and values are linear in the items, so neither is built for each of them: `⟨q, W_k h_i⟩ = ⟨W_kᵀ q, h_i⟩`, and the
 /// values are projected after the sum. That is the same function for any weights, whatever they sum to. The sum is
@@ -121,6 +130,8 @@ pub struct QueryPool {
     pub value: Linear,
     /// The map from scores to weights.
     pub normalizer: Normalizer,
+    /// φ
+    pub activation: Pointwise,
     /// W₃: `[width, width]`
     pub output_up: Linear,
     /// W₄: `[width, outputs]`
@@ -131,7 +142,7 @@ impl Network for QueryPool {
     fn forward(&self, input: &Input, ctx: &Ctx) -> Tensor<2> {
         let Input::Items(x) = input else { panic!("query_pool takes sets of items, not {}", input.kind()) };
         let [rows, items, _] = x.dims();
-        let h = gelu(self.item_up.forward(x.clone(), Epilogue::None));
+        let h = self.activation.forward(self.item_up.forward(x.clone(), Epilogue::None));
         let h = self.item_down.forward(h, Epilogue::None); // [rows, items, width]
         let [_, _, width] = h.dims();
 
@@ -142,7 +153,8 @@ impl Network for QueryPool {
         let pooled = weights.reshape([rows, 1, items]).matmul(h).reshape([rows, width]);
 
         let pooled = self.value.forward(pooled, Epilogue::None);
-        self.output_down.forward(gelu(self.output_up.forward(pooled, Epilogue::None)), Epilogue::None)
+        let hidden = self.activation.forward(self.output_up.forward(pooled, Epilogue::None));
+        self.output_down.forward(hidden, Epilogue::None)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -152,11 +164,6 @@ impl Network for QueryPool {
     fn unembedding(&self) -> Option<Tensor<2>> {
         Some(self.output_down.weight.val().transpose())
     }
-}
-
-/// `x Φ(x)`, exact. Hendrycks and Gimpel 2016, arXiv:1606.08415.
-fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::gelu(x)
 }
 
 #[cfg(test)]
@@ -174,7 +181,7 @@ mod tests {
     /// A network of width 4 with no zero bias, in f64.
     fn build(normalizer: &str) -> Model {
         let normalizer = NormalizerConfig::by_name(normalizer).unwrap();
-        let config = ModelConfig::QueryPool(QueryPoolConfig { width: 4, normalizer, dtype: Precision::F64 });
+        let config = ModelConfig::QueryPool(QueryPoolConfig { width: 4, normalizer, dtype: Precision::F64, ..Default::default() });
         config.check(&IO).unwrap();
         randomised(config.init((&IO, &Init::new(5, &device(), config.dtype()))))
     }

@@ -8,16 +8,47 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Laws, Normalize, Rows, composed};
+
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
     loss::SumOrder,
 };
 
-/// Parameters of [`Softmax`]: none.
+mod online;
+mod two_pass;
+mod unified_max;
+
+pub use online::OnlineSoftmaxRow;
+pub use two_pass::TwoPassSoftmaxRow;
+pub use unified_max::UnifiedMaxSoftmaxRow;
+
+/// Parameters of [`Softmax`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SoftmaxConfig {}
+#[serde(deny_unknown_fields, default)]
+pub struct SoftmaxConfig {
+    /// How the weights are computed; they are the same function.
+    pub algorithm: SoftmaxAlgorithm,
+}
+
+/// How softmax is computed. The gradient, the log form and the loss are the same for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SoftmaxAlgorithm {
+    /// The maximum, then the exponentials and their sum, then the scaling.
+    #[default]
+    ThreePass,
+    /// Maximum and sum in one pass, by rescaling the sum whenever the maximum grows.
+    Online,
+    /// No maximum: exponentials as mantissa and exponent, which cannot overflow.
+    TwoPass,
+    /// A constant in place of the maximum; a row that leaves the range where that is safe is computed online.
+    UnifiedMax {
+        /// The constant, from calibration: the mean of row maxima or a little less.
+        #[serde(default)]
+        phi: f64,
+    },
+}
 
 impl Entry for SoftmaxConfig {
     const SUMMARY: &'static str = "exponentials over their sum";
@@ -26,7 +57,7 @@ impl Entry for SoftmaxConfig {
 impl SoftmaxConfig {
     /// The map.
     pub fn init(&self, _: &Init) -> Softmax {
-        Softmax
+        Softmax { algorithm: self.algorithm }
     }
 }
 
@@ -36,8 +67,15 @@ impl SoftmaxConfig {
 /// ```
 /// # Numerics
 /// A score of +∞ takes all the weight; several share it evenly.
-#[derive(Module, Debug)]
-pub struct Softmax;
+/// # References
+/// Of the algorithms: online, Milakov and Gimelshein 2018, arXiv:1805.02867; two-pass, Dukhan and Ablavatski 2020,
+/// arXiv:2001.04438; unified maximum, Hong et al. 2024, FlashDecoding++, arXiv:2311.01282.
+#[derive(Module, Debug, Default)]
+pub struct Softmax {
+    /// How the weights are computed.
+    #[module(skip)]
+    pub algorithm: SoftmaxAlgorithm,
+}
 
 impl Normalize for Softmax {
     fn laws(&self) -> Laws {
@@ -45,7 +83,12 @@ impl Normalize for Softmax {
     }
 
     fn kernel(&self, _: &Ctx) -> Arc<dyn RowKernel> {
-        Arc::new(SoftmaxRow)
+        match self.algorithm {
+            SoftmaxAlgorithm::ThreePass => Arc::new(SoftmaxRow),
+            SoftmaxAlgorithm::Online => Arc::new(OnlineSoftmaxRow),
+            SoftmaxAlgorithm::TwoPass => Arc::new(TwoPassSoftmaxRow),
+            SoftmaxAlgorithm::UnifiedMax { phi } => Arc::new(UnifiedMaxSoftmaxRow { phi }),
+        }
     }
 
     fn log_kernel(&self, _: &Ctx) -> Option<Arc<dyn RowKernel>> {
@@ -86,6 +129,15 @@ fn composed_terms(rows: &Rows<'_>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
 #[derive(Clone, Copy, Debug)]
 pub struct SoftmaxRow;
 
+/// dx = y (g − ⟨y, g⟩): the backward pass of every map whose weights are exponentials over their sum.
+#[inline(always)]
+pub(super) fn softmax_vjp<T: Real>(y: &[T], g: &[T], dx: &mut [T]) {
+    let mean = lanes::lane_dot(y, g);
+    for ((dx, &y), &g) in dx.iter_mut().zip(y).zip(g) {
+        *dx = y * (g - mean);
+    }
+}
+
 impl RowMap for SoftmaxRow {
     const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
 
@@ -103,10 +155,7 @@ impl RowMap for SoftmaxRow {
 
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
-        let mean = lanes::lane_dot(row.y, row.g);
-        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
-            *dx = y * (g - mean);
-        }
+        softmax_vjp(row.y, row.g, dx);
     }
 }
 
