@@ -22,6 +22,7 @@ use crate::loss::LossDtype;
 
 mod drive_loss;
 mod drive_map;
+mod gumbel;
 mod host;
 mod isa;
 mod keep;
@@ -43,6 +44,7 @@ mod real_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use gumbel::fill_gumbel;
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};

@@ -15,6 +15,7 @@ use crate::{
 
 mod ce_exact;
 mod cross_entropy;
+mod noisy_softmax;
 mod precision;
 mod target;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 
 pub use ce_exact::{CeExact, CeExactConfig, ExactNll};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
+pub use noisy_softmax::{NoiseSize, NoisySoftmax};
 pub use precision::{LossDtype, SumOrder};
 pub use target::Target;
 
