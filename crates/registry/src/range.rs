@@ -2,7 +2,10 @@
 //!
 //! Use with `#[serde(deserialize_with = "range::positive")]`; say the same to the schema with
 //! `#[schemars(range(…))]`. Each message names the legal range.
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IntoDeserializer},
+};
 
 fn check<'de, D: Deserializer<'de>, T: Deserialize<'de> + PartialOrd + Copy + std::fmt::Display>(
     deserializer: D,
@@ -11,6 +14,14 @@ fn check<'de, D: Deserializer<'de>, T: Deserialize<'de> + PartialOrd + Copy + st
 ) -> Result<T, D::Error> {
     let value = T::deserialize(deserializer)?;
     if legal(value) { Ok(value) } else { Err(D::Error::custom(format!("{value} is out of range; expected {range}"))) }
+}
+
+/// A finite number.
+///
+/// # Errors
+/// If the value is not a number, infinite or NaN.
+pub fn finite<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    check(d, |x: f64| x.is_finite(), "a finite number")
 }
 
 /// A finite number above 0.
@@ -27,6 +38,22 @@ pub fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
 /// If the value is not a number or out of range.
 pub fn non_negative<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
     check(d, |x: f64| x >= 0.0 && x.is_finite(), "a number of at least 0")
+}
+
+/// A finite number above 0, or none.
+///
+/// # Errors
+/// If the value is there and is not a number or out of range.
+pub fn positive_if_given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    Option::<f64>::deserialize(d)?.map(|x| positive(x.into_deserializer())).transpose()
+}
+
+/// A finite number of at least 0, or none.
+///
+/// # Errors
+/// If the value is there and is not a number or out of range.
+pub fn non_negative_if_given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    Option::<f64>::deserialize(d)?.map(|x| non_negative(x.into_deserializer())).transpose()
 }
 
 /// A number in [0, 1).

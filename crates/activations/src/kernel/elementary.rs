@@ -122,6 +122,35 @@ fn polynomial<T: Real, const N: usize>(coefficients: &[T; N], x: T) -> T {
     sum
 }
 
+/// ln(1 + x) for −1 < x < ∞, in the arithmetic of `f32`.
+///
+/// 1 + x = 2^k (1 + f) with 1 + f in [√½, √2): f = 2^-k x + (2^-k − 1) rounds once, and not at all for k = 0, so what
+/// 1 + x would round away stays. 2^-k is formed four times too large, so that it is a normal number.
+#[inline(always)]
+pub(super) fn ln_1p_f32(x: f32) -> f32 {
+    let k = (1.0 + x).to_bits().wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits()) & 0xff80_0000;
+    let scaled = f32::from_bits(x.to_bits().wrapping_sub(k));
+    let scale = f32::from_bits(4f32.to_bits().wrapping_sub(k));
+    ln_of_parts_f32(scaled + scale.mul_add(0.25, -1.0), k)
+}
+
+/// ln x for positive normal x, in the arithmetic of `f32`.
+#[inline(always)]
+pub(super) fn ln_f32(x: f32) -> f32 {
+    let k = x.to_bits().wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits()) & 0xff80_0000;
+    ln_of_parts_f32(f32::from_bits(x.to_bits().wrapping_sub(k)) - 1.0, k)
+}
+
+/// k ln 2 + ln(1 + f), with k in the place of the exponent.
+#[inline(always)]
+fn ln_of_parts_f32(f: f32, k: u32) -> f32 {
+    const LN2_HIGH: f32 = 355.0 / 512.0;
+    const LN2_LOW: f32 = -0.000_212_194_44;
+    let k = ((k as i32) >> 23) as f32;
+    let bend = f.mul_add(polynomial(&LN_1P_F32, f), -0.5);
+    k.mul_add(LN2_HIGH, f + (f * f).mul_add(bend, k * LN2_LOW))
+}
+
 /// Φ(−|x|) and exp(−x²/2): the second times a quotient that is as smooth as a polynomial in q likes it.
 #[inline(always)]
 fn normal_tail<T: Real, const N: usize>(x: T, centre: T, mills: &[T; N]) -> (T, T) {
@@ -149,19 +178,9 @@ impl Elementary for f32 {
         power.mul_add(rest, power - 1.0)
     }
 
-    // 1 + x = 2^k (1 + f) with 1 + f in [√½, √2): f = 2^-k x + (2^-k − 1) rounds once, and not at all for k = 0, so
-    // what 1 + x would round away stays. 2^-k is formed four times too large, so that it is a normal number.
     #[inline(always)]
     fn ln_1p_positive(self) -> f32 {
-        const LN2_HIGH: f32 = 355.0 / 512.0;
-        const LN2_LOW: f32 = -0.000_212_194_44;
-        let k = (1.0 + self).to_bits().wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits()) & 0xff80_0000;
-        let scaled = f32::from_bits(self.to_bits().wrapping_sub(k));
-        let scale = f32::from_bits(4f32.to_bits().wrapping_sub(k));
-        let f = scaled + scale.mul_add(0.25, -1.0);
-        let k = (k >> 23) as i32 as f32;
-        let bend = f.mul_add(polynomial(&LN_1P_F32, f), -0.5);
-        let ln = k.mul_add(LN2_HIGH, f + (f * f).mul_add(bend, k * LN2_LOW));
+        let ln = ln_1p_f32(self);
         if self < f32::INFINITY { ln } else { self }
     }
 

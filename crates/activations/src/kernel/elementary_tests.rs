@@ -118,3 +118,18 @@ fn the_normal_tail_keeps_its_digits() {
     }
     assert!(f32::NAN.normal_tail().0.is_nan() && f64::NAN.normal_tail().1.is_nan());
 }
+
+#[test]
+fn the_logarithms_for_rows_are_good_to_an_ulp() {
+    let worst = |values: &mut dyn Iterator<Item = (f32, f64)>| {
+        values.map(|(got, want)| ((got as f64 - want) / (want.abs() * 2f64.powi(-23))).abs()).fold(0.0, f64::max)
+    };
+    // From the smallest normal number on, in steps of a fraction of a percent.
+    let x = || (0..200_000).map(|i| f32::MIN_POSITIVE * 2f32.powf(i as f32 * 253.0 / 200_000.0));
+    let ln = worst(&mut x().filter(|&x| x != 1.0).map(|x| (crate::kernel::Real::ln_lane(x), (x as f64).ln())));
+    let above = worst(&mut x().map(|x| (crate::kernel::Real::ln_1p_lane(x), (x as f64).ln_1p())));
+    let below =
+        worst(&mut x().filter(|&x| x < 1.0).map(|x| (crate::kernel::Real::ln_1p_lane(-x), (-x as f64).ln_1p())));
+    assert!(ln < 2.0 && above < 2.0 && below < 2.0, "{ln} {above} {below}");
+    assert_eq!(crate::kernel::Real::ln_lane(1f32), 0.0);
+}

@@ -52,7 +52,7 @@ pub(crate) fn write<S: Copy>(from: &[S], to: &mut [MaybeUninit<S>], streamed: bo
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::{
-        arch::x86_64::{_mm_sfence, _mm_stream_si128, _mm_loadu_si128},
+        arch::x86_64::{_mm_loadu_si128, _mm_sfence, _mm_stream_si128},
         mem::MaybeUninit,
     };
 

@@ -134,6 +134,25 @@ pub fn lane_sums_of_pairs<T: Real, const K: usize>(a: &[T], b: &[T], terms: impl
     lanes.map(|lanes| lane_sum(&lanes))
 }
 
+/// The sum of `term(a_i, b_i, …)` over rows of equal length, in the order of [`lane_sum`]. The term of zeros must be 0.
+#[inline(always)]
+pub fn lane_sum_of<T: Real, const K: usize>(rows: [&[T]; K], term: impl Fn([T; K]) -> T) -> T {
+    let whole = rows[0].len() / LANES * LANES;
+    let mut lanes = [T::zero(); LANES];
+    for at in (0..whole).step_by(LANES) {
+        let chunks: [&[T; LANES]; K] = rows.map(|row| row[at..at + LANES].try_into().expect("a whole chunk"));
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane] + term(chunks.map(|chunk| chunk[lane]));
+        }
+        one_vector_per_turn();
+    }
+    let tails = rows.map(|row| padded(&row[whole..], T::zero()));
+    for lane in 0..LANES {
+        lanes[lane] = lanes[lane] + term(tails.map(|tail| tail[lane]));
+    }
+    lane_sum(&lanes)
+}
+
 /// The largest of finite `x`; −∞ of nothing.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {

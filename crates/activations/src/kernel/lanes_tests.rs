@@ -30,6 +30,16 @@ fn lane_sum_follows_the_fixed_order() {
 }
 
 #[test]
+fn lane_sum_of_terms_is_the_lane_sum_of_their_values() {
+    for n in [1usize, 15, 16, 17, 63, 100] {
+        let rows = [1, 2, 3].map(|seed| normal(seed, n, 1.0));
+        let terms: Vec<f64> = (0..n).map(|i| rows[0][i] * rows[1][i] * rows[2][i]).collect();
+        let sum = lanes::lane_sum_of([&rows[0], &rows[1], &rows[2]], |[a, b, c]| a * b * c);
+        assert_eq!(sum.to_bits(), lanes::lane_sum(&terms).to_bits(), "{n}");
+    }
+}
+
+#[test]
 fn max_and_finiteness_look_at_every_entry() {
     for n in [1, 2, 15, 16, 17, 63, 100] {
         for at in 0..n {

@@ -26,6 +26,7 @@ mod drive_loss;
 mod drive_map;
 mod elementary;
 mod fresh;
+mod gumbel;
 mod host;
 mod isa;
 mod keep;
@@ -53,6 +54,7 @@ mod real_tests;
 mod tests;
 
 pub use elementary::Elementary;
+pub(crate) use gumbel::fill_gumbel;
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};

@@ -6,6 +6,8 @@ use std::fmt::Debug;
 
 use num_traits::{Float, FloatConst};
 
+use super::elementary;
+
 /// A scalar a row can be computed in: `f32` or `f64`.
 ///
 /// The methods of [`Float`] that map to one machine instruction (arithmetic, comparisons, `abs`, `sqrt`,
@@ -19,6 +21,13 @@ pub trait Real: Float + FloatConst + Default + Debug + Send + Sync + 'static {
 
     /// ln(1 + x) to about 1 ulp without forming 1 + x where that would round x away.
     fn ln_1p_exact(self) -> Self;
+
+    /// ln x for positive normal x to about 1 ulp, for whole rows: in the arithmetic of the type itself, where
+    /// [`Real::ln_exact`] rounds almost every value correctly at twice the price. For other x it is unspecified.
+    fn ln_lane(self) -> Self;
+
+    /// ln(1 + x) for −1 < x < ∞ to about 1 ulp, for whole rows. For other x it is unspecified.
+    fn ln_1p_lane(self) -> Self;
 
     /// The nearest value of this type.
     fn of(x: f64) -> Self;
@@ -85,6 +94,16 @@ impl Real for f32 {
     }
 
     #[inline(always)]
+    fn ln_lane(self) -> f32 {
+        elementary::ln_f32(self)
+    }
+
+    #[inline(always)]
+    fn ln_1p_lane(self) -> f32 {
+        elementary::ln_1p_f32(self)
+    }
+
+    #[inline(always)]
     fn of(x: f64) -> f32 {
         x as f32
     }
@@ -115,6 +134,16 @@ impl Real for f64 {
     #[inline(always)]
     fn ln_1p_exact(self) -> f64 {
         ln_1p::<11>(self)
+    }
+
+    #[inline(always)]
+    fn ln_lane(self) -> f64 {
+        self.ln_exact()
+    }
+
+    #[inline(always)]
+    fn ln_1p_lane(self) -> f64 {
+        self.ln_1p_exact()
     }
 
     #[inline(always)]

@@ -36,7 +36,8 @@ impl Default for FenchelYoungConfig {
 
 impl Entry for FenchelYoungConfig {
     const SUMMARY: &'static str = "the loss whose gradient is the map's weights minus the target: sparsemax, entmax";
-    const PAPER: &'static str = "Blondel, Martins and Niculae 2020, Learning with Fenchel-Young Losses, arXiv:1901.02324";
+    const PAPER: &'static str =
+        "Blondel, Martins and Niculae 2020, Learning with Fenchel-Young Losses, arXiv:1901.02324";
 }
 
 impl FenchelYoungConfig {
@@ -93,7 +94,8 @@ impl Objective for FenchelYoung {
             return Ok(());
         }
         let has = |name: &&&str| {
-            NormalizerConfig::by_name(name).is_some_and(|config| config.init(&Init::sample()).fenchel_young(self.sum).is_some())
+            NormalizerConfig::by_name(name)
+                .is_some_and(|config| config.init(&Init::sample()).fenchel_young(self.sum).is_some())
         };
         let others: Vec<&str> = NormalizerConfig::NAMES.iter().filter(has).copied().collect();
         Err(format!(

@@ -16,6 +16,7 @@ use crate::{
 mod ce_exact;
 mod cross_entropy;
 mod fenchel_young;
+mod noisy_softmax;
 mod precision;
 mod target;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 pub use ce_exact::{CeExact, CeExactConfig, ExactNll};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
 pub use fenchel_young::{FenchelYoung, FenchelYoungConfig};
+pub use noisy_softmax::{NoiseSize, NoisySoftmax};
 pub use precision::{LossDtype, SumOrder};
 pub use target::Target;
 

@@ -29,3 +29,9 @@ pub(super) fn sum_or_one(x: Tensor<2>) -> Tensor<2> {
 pub(super) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
     fill(rows.scores.clone().detach(), rows.removed(), f64::MIN).max_dim(1)
 }
+
+/// √x with gradient 0 at 0, where that of the root is infinite.
+pub(crate) fn root(x: Tensor<2>) -> Tensor<2> {
+    let zero = x.clone().detach().equal_elem(0.0);
+    x.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0)
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     Gradient, Heads, Laws, Normalize, Rows, composed,
-    threshold::{entmax15_threshold, entmax_scale, sparsemax_threshold, support_gradient},
+    threshold::{entmax_scale, entmax15_threshold, sparsemax_threshold, support_gradient},
 };
 use crate::{
     Ctx, Init,
@@ -71,7 +71,8 @@ fn alpha<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 
 impl Entry for EntmaxConfig {
     const SUMMARY: &'static str = "between softmax and sparsemax, and beyond: sparse weights with a curvature alpha";
-    const PAPER: &'static str = "Peters, Niculae and Martins 2019, Sparse Sequence-to-Sequence Models, arXiv:1905.05702";
+    const PAPER: &'static str =
+        "Peters, Niculae and Martins 2019, Sparse Sequence-to-Sequence Models, arXiv:1905.05702";
 }
 
 impl EntmaxConfig {
@@ -156,10 +157,8 @@ fn by_bisection(rows: &Rows<'_>, alpha: Tensor<2>) -> Tensor<2> {
         let (log, outside) = powers(threshold, scaled);
         (log * root).exp().mask_fill(outside, 0.0)
     };
-    let (mut low, mut high) = (
-        Tensor::full(n.dims(), -1.0, (&n.device(), n.dtype())),
-        (n.log() * order.clone().neg()).exp().neg().detach(),
-    );
+    let (mut low, mut high) =
+        (Tensor::full(n.dims(), -1.0, (&n.device(), n.dtype())), (n.log() * order.clone().neg()).exp().neg().detach());
     for _ in 0..60 {
         let middle = (low.clone() + high.clone()) * 0.5;
         let sum = weights(middle.clone(), scaled.clone().detach(), root.clone().detach()).sum_dim(1);
@@ -252,7 +251,7 @@ fn forward<T: Real>(curve: Curve<T>, x: &[T], y: &mut [T]) {
 #[inline(always)]
 pub(super) fn power<T: Real>(r: T, root: T) -> T {
     let inside = r > -T::one();
-    let log = (if inside { r } else { T::zero() }).ln_1p_exact();
+    let log = (if inside { r } else { T::zero() }).ln_1p_lane();
     let power = (root * log).exp_exact();
     if inside { power } else { T::zero() }
 }
@@ -326,7 +325,7 @@ impl<const P: usize> RowMap for EntmaxRow<P> {
             Curve::Power(order) => {
                 // The slopes first: a power is worth computing once.
                 for (dx, &y) in dx.iter_mut().zip(row.y) {
-                    let slope = ((T::one() - order) * (if y > zero { y } else { T::one() }).ln_exact()).exp_exact();
+                    let slope = ((T::one() - order) * (if y > zero { y } else { T::one() }).ln_lane()).exp_exact();
                     *dx = if y > zero { slope } else { zero };
                 }
                 let [along, size] =
@@ -347,7 +346,7 @@ fn alpha_gradient<T: Real>(order: T, row: VjpRow<'_, T>) -> T {
     // ⟨g, y A⟩, ⟨y, A⟩, ⟨g, s⟩, Σ s
     let [gya, ya, gs, s] = lanes::lane_sums_of_pairs(row.y, row.g, |y, g| {
         let inside = y > zero;
-        let log = (if inside { y } else { T::one() }).ln_exact();
+        let log = (if inside { y } else { T::one() }).ln_lane();
         let t = order * log;
         let exp_minus = (-t).exp_exact();
         let ya = -y * log * log * second_order(t, exp_minus);
@@ -383,7 +382,7 @@ impl<const P: usize> EntmaxLoss<P> {
 /// (1 − p^ε) / ε, which is −ln p at ε = 0.
 #[inline(always)]
 fn surprise<T: Real>(p: T, order: T) -> T {
-    let log = p.ln_exact();
+    let log = p.ln_lane();
     let t = order * log;
     // e^t − 1 = t + t² (e^t − 1 − t)/t², and φ of −t is that quotient.
     -(log + log * t * second_order(-t, t.exp_exact()))
@@ -410,13 +409,7 @@ impl<const P: usize> RowNll for EntmaxLoss<P> {
     }
 
     #[inline(always)]
-    fn vjp<R: Precision>(
-        &self,
-        row: NllRow<'_, R::T>,
-        back: NllBack<R::T>,
-        dx: &mut [R::T],
-        dparams: &mut [R::T],
-    ) {
+    fn vjp<R: Precision>(&self, row: NllRow<'_, R::T>, back: NllBack<R::T>, dx: &mut [R::T], dparams: &mut [R::T]) {
         let one = R::T::of(1.0);
         let alpha = self.weights::<R>(row, dx);
         if P == 1 {
@@ -441,7 +434,7 @@ fn entropy_slope<T: Real>(alpha: T, p: &[T]) -> T {
     let [sum] = lanes::lane_sums(p, |p| {
         let inside = p > zero;
         let p = if inside { p } else { one };
-        let log = p.ln_exact();
+        let log = p.ln_lane();
         let t = order * log;
         // d/dε ((1 − e^t)/ε) = −ln²p e^t (e^−t − 1 + t)/t².
         let slope = -(log * log) * t.exp_exact() * second_order(t, (-t).exp_exact());

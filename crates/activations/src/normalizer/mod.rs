@@ -20,32 +20,58 @@ use crate::{
     loss::SumOrder,
 };
 
+mod after_softmax;
+mod bivit_binarize;
+mod clipped_softmax;
 mod composed;
+mod dynamic_conv_norm;
 mod entmax;
+mod gumbel_softmax;
 mod laws;
+mod log_sqrt2_quant;
+mod lssa;
+mod lssar;
+mod masked_softmax;
+mod nap;
+mod possibilistic;
 mod rows;
 mod soft_topk;
 mod softmax;
+mod softmax_bias_correction;
 mod sparse_softmax;
 mod sparsemax;
 mod stablemax;
+mod standardise;
 mod threshold;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::kernel::Keep;
+pub use bivit_binarize::{BinarizeGradient, BinarizeRow, BivitBinarize, BivitBinarizeConfig};
+pub use clipped_softmax::{ClippedSoftmax, ClippedSoftmaxConfig, ClippedSoftmaxRow, Gamma, PerLength};
+pub(crate) use composed::root;
+pub use dynamic_conv_norm::{ConvNormOrder, DynamicConvNorm, DynamicConvNormConfig, LayerNormRow, ReluMeanRow};
 pub use entmax::{Entmax, EntmaxConfig, EntmaxLoss, EntmaxRow};
+pub use gumbel_softmax::{GumbelSoftmax, GumbelSoftmaxConfig, HardSoftmaxRow, ScaledSoftmaxRow, gumbel_noise};
 pub use laws::{Gradient, Laws};
+pub use log_sqrt2_quant::{LogBase, LogQuantRow, LogSqrt2Quant, LogSqrt2QuantConfig, log_quant_delta, log_quantised};
+pub use lssa::{LengthScaledSoftplus, Lssa, LssaConfig, LssaRow};
+pub use lssar::{Lssar, LssarConfig, LssarRow};
+pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxConfig};
+pub use nap::{Nap, NapConfig, NapRow};
+pub use possibilistic::{Possibilistic, PossibilisticConfig, PossibilityRow, PossibilityTie, PossibilityTransform};
 pub use rows::{Heads, Rows};
 pub use soft_topk::{LogSoftTopkRow, SoftTopk, SoftTopkConfig, SoftTopkNll, SoftTopkRow};
 pub use softmax::{
     LogSoftmaxRow, OnlineSoftmaxRow, Softmax, SoftmaxAlgorithm, SoftmaxConfig, SoftmaxNll, SoftmaxRow,
     TwoPassSoftmaxRow, UnifiedMaxSoftmaxRow,
 };
+pub use softmax_bias_correction::{SoftmaxBiasCorrection, SoftmaxBiasCorrectionConfig, UniformQuantRow, softmax_bias};
 pub use sparse_softmax::{SparseSoftmax, SparseSoftmaxConfig, SparseSoftmaxLoss, SparseSoftmaxRow};
 pub use sparsemax::{Sparsemax, SparsemaxConfig, SparsemaxLoss, SparsemaxRow};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
+pub use standardise::GainBias;
 
 registry! {
     /// A map of scores to weights, by name.
@@ -57,6 +83,17 @@ registry! {
     "entmax" => Entmax(EntmaxConfig),
     "sparse_softmax" => SparseSoftmax(SparseSoftmaxConfig),
     "soft_topk" => SoftTopk(SoftTopkConfig),
+    "bivit_binarize" => BivitBinarize(BivitBinarizeConfig),
+    "clipped_softmax" => ClippedSoftmax(ClippedSoftmaxConfig),
+    "dynamic_conv_norm" => DynamicConvNorm(DynamicConvNormConfig),
+    "gumbel_softmax" => GumbelSoftmax(GumbelSoftmaxConfig),
+    "log_sqrt2_quant" => LogSqrt2Quant(LogSqrt2QuantConfig),
+    "lssa" => Lssa(LssaConfig),
+    "lssar" => Lssar(LssarConfig),
+    "masked_softmax" => MaskedSoftmax(MaskedSoftmaxConfig),
+    "nap" => Nap(NapConfig),
+    "possibilistic" => Possibilistic(PossibilisticConfig),
+    "softmax_bias_correction" => SoftmaxBiasCorrection(SoftmaxBiasCorrectionConfig),
 }
 
 /// The contract of a map.

@@ -95,10 +95,8 @@ impl Normalize for SoftTopk {
         let max = detached.clone().mask_fill(removed.clone(), low_fill).max_dim(1);
         let min = detached.mask_fill(removed.clone(), high_fill).min_dim(1);
         let empty = n.equal_elem(0.0);
-        let (mut low, mut high) = (
-            (share.clone() - max).mask_fill(empty.clone(), 0.0),
-            (share - min).mask_fill(empty, 0.0),
-        );
+        let (mut low, mut high) =
+            ((share.clone() - max).mask_fill(empty.clone(), 0.0), (share - min).mask_fill(empty, 0.0));
         let weights = |shift: Tensor<2>, scores: Tensor<2>| {
             let y = burn::tensor::activation::sigmoid((scores + shift) * self.alpha);
             composed::fill(y, removed.clone(), 0.0)
@@ -136,7 +134,7 @@ fn sigmoid<T: Real>(z: T) -> T {
 #[inline(always)]
 fn log_sigmoid<T: Real>(z: T) -> T {
     let below = if z < T::zero() { z } else { T::zero() };
-    below - (-z.abs()).exp_exact().ln_1p_exact()
+    below - (-z.abs()).exp_exact().ln_1p_lane()
 }
 
 /// y = σ(α (x + t));  v = α y (1 − y),  dx = v g − v ⟨v, g⟩ / Σ v.

@@ -23,8 +23,7 @@ pub struct SparsemaxConfig {}
 
 impl Entry for SparsemaxConfig {
     const SUMMARY: &'static str = "the nearest point of the simplex: weights of low scores are exactly 0";
-    const PAPER: &'static str =
-        "Martins and Astudillo 2016, From Softmax to Sparsemax: A Sparse Model of Attention and Multi-Label Classification, arXiv:1602.02068";
+    const PAPER: &'static str = "Martins and Astudillo 2016, From Softmax to Sparsemax: A Sparse Model of Attention and Multi-Label Classification, arXiv:1602.02068";
 }
 
 impl SparsemaxConfig {
@@ -77,10 +76,7 @@ fn sorted_threshold(rows: &Rows<'_>) -> Tensor<2> {
     let shifted = composed::fill(rows.scores.clone() - max.clone(), rows.removed(), -1e4);
     let sorted = shifted.sort_descending(1);
     let sums = sorted.clone().cumsum(1);
-    let rank = Tensor::<1>::from_floats(
-        (1..=n).map(|k| k as f32).collect::<Vec<_>>().as_slice(),
-        &sorted.device(),
-    );
+    let rank = Tensor::<1>::from_floats((1..=n).map(|k| k as f32).collect::<Vec<_>>().as_slice(), &sorted.device());
     let rank = rank.cast(sorted.dtype()).unsqueeze_dim::<2>(0).expand([count, n]);
     let inside = (sorted * rank + 1.0).greater(sums.clone());
     let size = inside.clone().int().sum_dim(1).clamp_min(1);

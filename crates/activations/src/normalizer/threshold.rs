@@ -3,7 +3,6 @@
 //! No sorting and no fixed number of halvings: each search is Newton's method on a monotone function, kept inside a
 //! bracket, so that a handful of passes over the row reach the last bit.
 
-
 use crate::kernel::{Real, VjpRow, lanes};
 
 /// τ with `Σ [x_i − m − τ]₊ = 1`, m the maximum of `x`.
@@ -81,7 +80,7 @@ pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -
             let r = s * inverse;
             let inside = r > -one;
             let r = if inside { r } else { zero };
-            let power = (root * r.ln_1p_exact()).exp_exact();
+            let power = (root * r.ln_1p_lane()).exp_exact();
             if inside { [power, power / (one + r)] } else { [zero; 2] }
         });
         let log = root * c.ln_exact() + sum.ln_exact();

@@ -181,7 +181,12 @@ mod tests {
     /// A network of width 4 with no zero bias, in f64.
     fn build(normalizer: &str) -> Model {
         let normalizer = NormalizerConfig::by_name(normalizer).unwrap();
-        let config = ModelConfig::QueryPool(QueryPoolConfig { width: 4, normalizer, dtype: Precision::F64, ..Default::default() });
+        let config = ModelConfig::QueryPool(QueryPoolConfig {
+            width: 4,
+            normalizer,
+            dtype: Precision::F64,
+            ..Default::default()
+        });
         config.check(&IO).unwrap();
         randomised(config.init((&IO, &Init::new(5, &device(), config.dtype()))))
     }

@@ -91,8 +91,7 @@ struct Spare<T> {
 impl<T: Real> Rows<T> {
     fn new(n: usize, k: usize) -> Self {
         let room = |width: usize| vec![T::zero(); width];
-        let spare =
-            Spare { places: Vec::new(), chosen: Vec::new(), chosen_g: Vec::new(), x: room(n), dx: room(n) };
+        let spare = Spare { places: Vec::new(), chosen: Vec::new(), chosen_g: Vec::new(), x: room(n), dx: room(n) };
         Self { x_room: room(n), g_room: room(k), dx_room: room(n), spare }
     }
 }

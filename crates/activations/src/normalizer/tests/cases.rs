@@ -67,7 +67,8 @@ pub(super) fn configs() -> Vec<(String, NormalizerConfig)> {
     let mut all: Vec<(String, NormalizerConfig)> = Vec::new();
     for name in NormalizerConfig::NAMES {
         let file = golden(name).unwrap_or_default();
-        let named = file.variants.iter().chain(file.cases.iter().map(|case| &case.config)).map(|params| load(name, params));
+        let named =
+            file.variants.iter().chain(file.cases.iter().map(|case| &case.config)).map(|params| load(name, params));
         for config in NormalizerConfig::by_name(name).into_iter().chain(named) {
             if all.iter().all(|(_, other)| *other != config) {
                 all.push((serde_json::to_string(&config).expect("a config can be written"), config));

@@ -46,7 +46,11 @@ struct Move;
 
 impl burn::module::ModuleMapper for Move {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|value| (value.detach() + 0.125).detach())
+        param.map(|value| {
+            let trained = value.is_require_grad();
+            let moved = Tensor::from_inner(value.inner() + 0.125);
+            if trained { moved.require_grad() } else { moved }
+        })
     }
 }
 
@@ -60,9 +64,12 @@ fn every_parameter_gets_a_gradient_of_its_own_head() {
             continue;
         }
         // Only the middle head of three gets an upstream gradient.
-        let scores = tensor(&normal(2, 2 * 3 * 5 * 7, 1.0), 7, DType::F64).reshape([2, 3, 5, 7]);
-        let upstream: Vec<f64> =
-            normal(3, 2 * 3 * 5 * 7, 1.0).iter().enumerate().map(|(i, g)| if (i / 35) % 3 == 1 { *g } else { 0.0 }).collect();
+        let scores = tensor(&normal(2, 2 * 3 * 5 * 7, 1.0), 7, DType::F64).require_grad().reshape([2, 3, 5, 7]);
+        let upstream: Vec<f64> = normal(3, 2 * 3 * 5 * 7, 1.0)
+            .iter()
+            .enumerate()
+            .map(|(i, g)| if (i / 35) % 3 == 1 { *g } else { 0.0 })
+            .collect();
         let upstream = tensor(&upstream, 7, DType::F64).reshape([2, 3, 5, 7]);
         let grads = (map.weights(scores, -1, None, &ctx()) * upstream).sum().backward();
         let mut check = OwnHead { grads: &grads, name: &name };
@@ -77,6 +84,10 @@ struct OwnHead<'a> {
 
 impl ModuleVisitor for OwnHead<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // Calibrated, not trained.
+        if !param.val().is_require_grad() {
+            return;
+        }
         let grad = values(param.val().grad(self.grads).unwrap_or_else(|| panic!("{}: no gradient", self.name)));
         match grad.as_slice() {
             [_] => {}
