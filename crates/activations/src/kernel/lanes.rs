@@ -83,27 +83,64 @@ pub fn lane_dot<T: Real>(a: &[T], b: &[T]) -> T {
     lane_sum(&lanes)
 }
 
-/// The largest of finite `x`; −∞ of nothing.
+/// The sum of `term(a_i, b_i)` over two rows of equal length, in the order of [`lane_sum`]. `term(0, 0)` has to be 0: it
+/// fills the last, incomplete round.
 #[inline(always)]
-pub fn max<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::neg_infinity(); LANES];
-    let mut chunks = x.chunks_exact(LANES);
-    let larger = |a: T, b: T| if a > b { a } else { b };
-    for chunk in &mut chunks {
+pub fn lane_sum_of<T: Real>(a: &[T], b: &[T], term: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let mut a_chunks = a.chunks_exact(LANES);
+    let mut b_chunks = b.chunks_exact(LANES);
+    for (a, b) in (&mut a_chunks).zip(&mut b_chunks) {
         for lane in 0..LANES {
-            lanes[lane] = larger(chunk[lane], lanes[lane]);
+            lanes[lane] = lanes[lane] + term(a[lane], b[lane]);
         }
         one_vector_per_turn();
     }
-    let tail = padded(chunks.remainder(), T::neg_infinity());
+    let (a, b) = (padded(a_chunks.remainder(), T::zero()), padded(b_chunks.remainder(), T::zero()));
     for lane in 0..LANES {
-        lanes[lane] = larger(tail[lane], lanes[lane]);
+        lanes[lane] = lanes[lane] + term(a[lane], b[lane]);
+    }
+    lane_sum(&lanes)
+}
+
+/// The largest of finite `x`; −∞ of nothing.
+#[inline(always)]
+pub fn max<T: Real>(x: &[T]) -> T {
+    extreme(x, T::neg_infinity(), |a, b| if a > b { a } else { b })
+}
+
+/// The smallest of finite `x`; +∞ of nothing.
+#[inline(always)]
+pub fn min<T: Real>(x: &[T]) -> T {
+    extreme(x, T::infinity(), |a, b| if a < b { a } else { b })
+}
+
+/// The largest magnitude of finite `x`; 0 of nothing.
+#[inline(always)]
+pub fn max_abs<T: Real>(x: &[T]) -> T {
+    extreme(x, T::zero(), |a, b| if a.abs() > b { a.abs() } else { b })
+}
+
+/// What is left of `x` when of two elements one wins, whichever way round they are asked; `none` loses to all of them.
+#[inline(always)]
+fn extreme<T: Real>(x: &[T], none: T, winner: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [none; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for lane in 0..LANES {
+            lanes[lane] = winner(chunk[lane], lanes[lane]);
+        }
+        one_vector_per_turn();
+    }
+    let tail = padded(chunks.remainder(), none);
+    for lane in 0..LANES {
+        lanes[lane] = winner(tail[lane], lanes[lane]);
     }
     let mut lanes = black_box(lanes);
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] = larger(lanes[lane], lanes[lane + width]);
+            lanes[lane] = winner(lanes[lane], lanes[lane + width]);
         }
         width /= 2;
     }

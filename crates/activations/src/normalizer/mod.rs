@@ -20,20 +20,46 @@ use crate::{
     loss::SumOrder,
 };
 
+mod adaptive_temperature;
 mod composed;
 mod laws;
+mod logn_scale;
+mod ratio;
+mod relu_attention;
 mod rows;
+mod sa_softmax;
+mod scaled;
+mod sigmoid;
 mod softmax;
+mod softmax1;
+mod softpick;
+mod spherical_softmax;
+mod ssmax;
 mod stablemax;
+mod taylor_softmax;
+mod temperature;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::kernel::Keep;
+pub use adaptive_temperature::{AdaptiveTemperature, AdaptiveTemperatureConfig, AdaptiveTemperatureRow, Extrapolate};
 pub use laws::{Gradient, Laws};
+pub use logn_scale::{LognScale, LognScaleConfig};
+pub use ratio::{Growth, LogRatioRow, RatioNll, RatioRow};
+pub use relu_attention::{ReluAttention, ReluAttentionConfig, ReluAttentionRow, ReluScale, relu_attention_regularizer};
 pub use rows::{Heads, Rows};
+pub use sa_softmax::{SaSoftmax, SaSoftmaxConfig, SaSoftmaxNormRow, SaSoftmaxVariant, SaSoftmaxXRow};
+pub use scaled::{LogLengthScale, LogScaledSoftmaxRow, RowScale, ScaledSoftmaxNll, ScaledSoftmaxRow};
+pub use sigmoid::{CountMode, Sigmoid, SigmoidBias, SigmoidConfig, SigmoidRow};
 pub use softmax::{LogSoftmaxRow, Softmax, SoftmaxConfig, SoftmaxNll, SoftmaxRow};
+pub use softmax1::{Softmax1, Softmax1Config, Softmax1Row};
+pub use softpick::{Softpick, SoftpickConfig, SoftpickRow};
+pub use spherical_softmax::{SphericalSoftmax, SphericalSoftmaxConfig, SquareGrowth};
+pub use ssmax::{Ssmax, SsmaxConfig};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
+pub use taylor_softmax::{TaylorGrowth, TaylorSoftmax, TaylorSoftmaxConfig};
+pub use temperature::{Temperature, TemperatureConfig, TemperatureScale};
 
 registry! {
     /// A map of scores to weights, by name.
@@ -41,6 +67,17 @@ registry! {
     module Normalizer: dyn Normalize, init(&Init);
     "softmax" => Softmax(SoftmaxConfig),
     "stablemax" => StableMax(StableMaxConfig),
+    "adaptive_temperature" => AdaptiveTemperature(AdaptiveTemperatureConfig),
+    "logn_scale" => LognScale(LognScaleConfig),
+    "relu_attention" => ReluAttention(ReluAttentionConfig),
+    "sa_softmax" => SaSoftmax(SaSoftmaxConfig),
+    "sigmoid" => Sigmoid(SigmoidConfig),
+    "softmax1" => Softmax1(Softmax1Config),
+    "softpick" => Softpick(SoftpickConfig),
+    "spherical_softmax" => SphericalSoftmax(SphericalSoftmaxConfig),
+    "ssmax" => Ssmax(SsmaxConfig),
+    "taylor_softmax" => TaylorSoftmax(TaylorSoftmaxConfig),
+    "temperature" => Temperature(TemperatureConfig),
 }
 
 /// The contract of a map.

@@ -45,6 +45,31 @@ fn parameter_gradients_agree_with_differences() {
     }
 }
 
+/// The same for the log form and for the loss.
+#[test]
+fn parameter_gradients_of_logarithms_agree_with_differences() {
+    let (rows, n) = (3, 17);
+    let (x, g) = (tensor(&normal(1, rows * n, 2.0), n, DType::F64), normal(2, rows * n, 1.0));
+    for (name, map) in fixed_maps().into_iter().filter(|(_, map)| map.has_log_form()) {
+        let Some(params) = map.row_params(&x, Heads::ONE) else { continue };
+        let (p, params) = (params.dims()[1], values(params.detach()));
+        let check = |what: &str, of_rows: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let apply = |params: Tensor<2>| of_rows(params).expand([rows, p]) / p as f64;
+            assert_gradient(&format!("parameters of {what} {name}"), &params, &vec![1.0; rows * p], p, apply);
+        };
+        check("log", &|params| {
+            let y = row_map(x.clone(), Some(params), &Keep::All, map.log_kernel(&ctx()).expect("a log form"));
+            (y * tensor(&g, n, DType::F64)).sum_dim(1)
+        });
+        check("the loss of", &|params| {
+            let kernel = map.nll(SumOrder::Lanes).expect("a log form");
+            let target = classes(&[0, 5, 16]);
+            let (loss, _) = row_loss(x.clone(), Some(params), target, &Keep::All, kernel, LossDtype::F64);
+            loss.reshape([rows, 1])
+        });
+    }
+}
+
 /// Every form of a map, with removed log weights as 0, so that a sum with the upstream gradient stays finite.
 fn finite(y: Tensor<2>) -> Tensor<2> {
     let removed = y.clone().detach().equal_elem(f64::NEG_INFINITY);
@@ -82,7 +107,8 @@ fn kernels_agree_with_the_composed_form() {
     }
 }
 
-/// Values and gradients of two forms, each to the tolerance relative to the largest of its tensor.
+/// Values and gradients of a kernel against its composed form in `f64`, to the tolerance relative to the largest of its
+/// tensor, or to twice the error the composed form makes in the dtype of `x`.
 fn compare(
     what: &str,
     x: &Tensor<2>,
@@ -91,11 +117,19 @@ fn compare(
     kernel: impl Fn(Tensor<2>) -> Tensor<2>,
     composed: impl Fn(Tensor<2>) -> Tensor<2>,
 ) {
-    let largest = |values: &[f64]| values.iter().fold(0.0f64, |max, x| max.max(x.abs()));
-    let (y, want) = (values(kernel(x.clone()).detach()), values(composed(x.clone()).detach()));
-    assert_close(what, &y, &want, tolerance, tolerance * 0.1 * largest(&want) + 1e-30);
-    let (dx, want) = (gradient(x.clone(), g.clone(), kernel), gradient(x.clone(), g.clone(), composed));
-    assert_close(&format!("gradient of {what}"), &dx, &want, tolerance, tolerance * 0.3 * largest(&want) + 1e-30);
+    let (wide_x, wide_g) = (x.clone().cast(DType::F64), g.clone().cast(DType::F64));
+    let check = |what: &str, got: &[f64], want: &[f64], composed: &[f64], share: f64, floor: f64| {
+        let largest = want.iter().fold(0.0f64, |max, x| max.max(x.abs()));
+        let error = want.iter().zip(composed).fold(0.0f64, |max, (want, got)| max.max((want - got).abs()));
+        assert_close(what, got, want, tolerance, share * tolerance * largest + 2.0 * error + floor);
+    };
+    let forward = |f: &dyn Fn(Tensor<2>) -> Tensor<2>, x: &Tensor<2>| values(f(x.clone()).detach());
+    check(what, &forward(&kernel, x), &forward(&composed, &wide_x), &forward(&composed, x), 0.1, 1e-30);
+    let dx = gradient(x.clone(), g.clone(), kernel);
+    let (want, by_composed) = (gradient(wide_x, wide_g, &composed), gradient(x.clone(), g.clone(), &composed));
+    // Where terms cancel, what is left of them is rounding; a term is as large as an entry's share of the upstream gradient.
+    let term = values(g.clone()).iter().fold(0.0f64, |max, g| max.max(g.abs())) / x.dims()[1] as f64;
+    check(&format!("gradient of {what}"), &dx, &want, &by_composed, 0.3, 0.3 * tolerance * term);
 }
 
 #[test]

@@ -46,7 +46,7 @@ struct Move;
 
 impl burn::module::ModuleMapper for Move {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|value| (value.detach() + 0.125).require_grad())
+        param.map(|value| (value.set_require_grad(false) + 0.125).require_grad())
     }
 }
 
