@@ -99,3 +99,11 @@ pub fn at_least_one<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
 pub fn at_least_one_u64<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     check(d, |x: u64| x >= 1, "a whole number of at least 1")
 }
+
+/// A whole number of at least 2.
+///
+/// # Errors
+/// If the value is not a whole number or out of range.
+pub fn at_least_two<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    check(d, |x: usize| x >= 2, "a whole number of at least 2")
+}

@@ -156,44 +156,45 @@ pub fn lane_sum_of<T: Real, const K: usize>(rows: [&[T]; K], term: impl Fn([T; K
 /// The largest of finite `x`; −∞ of nothing.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::neg_infinity(); LANES];
-    let mut chunks = x.chunks_exact(LANES);
-    let larger = |a: T, b: T| if a > b { a } else { b };
-    for chunk in &mut chunks {
-        for lane in 0..LANES {
-            lanes[lane] = larger(chunk[lane], lanes[lane]);
-        }
-        one_vector_per_turn();
-    }
-    let tail = padded(chunks.remainder(), T::neg_infinity());
-    for lane in 0..LANES {
-        lanes[lane] = larger(tail[lane], lanes[lane]);
-    }
-    let mut lanes = black_box(lanes);
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = larger(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
+    extreme(x, T::neg_infinity(), |a, b| if a > b { a } else { b })
 }
 
 /// The smallest of finite `x`; +∞ of nothing.
 #[inline(always)]
 pub fn min<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::infinity(); LANES];
+    extreme(x, T::infinity(), |a, b| if a < b { a } else { b })
+}
+
+/// The largest magnitude of finite `x`; 0 of nothing.
+#[inline(always)]
+pub fn max_abs<T: Real>(x: &[T]) -> T {
+    extreme(x, T::zero(), |a, b| if a.abs() > b { a.abs() } else { b })
+}
+
+/// What is left of `x` when of two elements one wins, whichever way round they are asked; `none` loses to all of them.
+#[inline(always)]
+fn extreme<T: Real>(x: &[T], none: T, winner: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [none; LANES];
     let mut chunks = x.chunks_exact(LANES);
-    let smaller = |a: T, b: T| if a < b { a } else { b };
     for chunk in &mut chunks {
         for lane in 0..LANES {
-            lanes[lane] = smaller(chunk[lane], lanes[lane]);
+            lanes[lane] = winner(chunk[lane], lanes[lane]);
         }
         one_vector_per_turn();
     }
-    let tail = padded(chunks.remainder(), T::infinity());
-    black_box(lanes).into_iter().zip(tail).fold(T::infinity(), |min, (a, b)| smaller(min, smaller(a, b)))
+    let tail = padded(chunks.remainder(), none);
+    for lane in 0..LANES {
+        lanes[lane] = winner(tail[lane], lanes[lane]);
+    }
+    let mut lanes = black_box(lanes);
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = winner(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Whether every element of `x` is finite.

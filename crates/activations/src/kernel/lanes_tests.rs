@@ -1,11 +1,15 @@
 use super::{
-    Double, Half, NllOut, NllRows, NllVjpOut, Precision, Real, RowNll, Single,
+    Double, Half, MapRows, MapVjpRows, NllOut, NllRows, NllVjpOut, Precision, Real, RowMap, RowNll, Single,
     isa::{self, Isa},
-    lanes, nll,
+    lanes, map, nll,
 };
 use crate::{
     loss::{ExactNll, SumOrder},
-    normalizer::{SoftmaxNll, StableMaxForm, StableMaxNll},
+    normalizer::{
+        AdaptiveTemperatureRow, Extrapolate, LogLengthScale, LogRatioRow, RatioNll, RatioRow, SaSoftmaxNormRow,
+        ScaledSoftmaxNll, ScaledSoftmaxRow, Softmax1Row, SoftmaxNll, SoftpickRow, StableMaxForm, StableMaxNll,
+        TaylorGrowth,
+    },
     testing::normal,
 };
 
@@ -46,6 +50,12 @@ fn max_and_finiteness_look_at_every_entry() {
             let mut x = vec![-3.0f32; n];
             x[at] = -1.0;
             assert_eq!(lanes::max(&x), -1.0, "{n} {at}");
+            let negated: Vec<f32> = x.iter().map(|x| -x).collect();
+            assert_eq!(lanes::min(&negated), 1.0, "{n} {at}");
+            x[at] = -7.0;
+            assert_eq!(lanes::max_abs(&x), 7.0, "{n} {at}");
+            let ones = vec![1.0; n];
+            assert_eq!(lanes::lane_sum_of([&x, &ones], |[x, one]| x * one), lanes::lane_sum(&x), "{n} {at}");
             assert!(lanes::all_finite(&x));
             for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 x[at] = odd;
@@ -90,4 +100,44 @@ fn every_instruction_set_gives_the_same_bits() {
     all(StableMaxNll { sum, form: StableMaxForm::Log1p });
     all(StableMaxNll { sum, form: StableMaxForm::Ratio });
     all(ExactNll);
+    all(ScaledSoftmaxNll { scale: LogLengthScale::<0> { s: 0.43, b: 0.1, floor: 1.0 }, sum });
+    all(RatioNll { growth: TaylorGrowth { order: 4 }, sum });
+}
+
+/// Maps whose sums have terms of their own, or whose loops choose between two values.
+#[test]
+fn every_instruction_set_gives_the_same_weights() {
+    fn same<K: RowMap, T: Real>(kernel: &K, params: &[f64]) {
+        for n in [1, 2, 16, 63, 257] {
+            let of = |x: Vec<f64>| x.into_iter().map(T::of).collect::<Vec<T>>();
+            let (x, g) = (of(normal(n as u64, n, 2.0)), of(normal(9, n, 1.0)));
+            let params = of(params.to_vec());
+            let run = |isa: Isa| {
+                let zeros = |n: usize| vec![T::zero(); n];
+                let (mut y, mut dx, mut dparams) = (zeros(n), zeros(n), zeros(params.len()));
+                let rows = MapRows { n, x: &x, params: &params, y: &mut y };
+                isa::run_on(isa, map::Forward { map: kernel, rows });
+                let (dx_out, dparams_out) = (&mut dx[..], &mut dparams[..]);
+                let rows = MapVjpRows { n, x: &x, y: &y, params: &params, g: &g, dx: dx_out, dparams: dparams_out };
+                isa::run_on(isa, map::Vjp { map: kernel, rows });
+                [y, dx, dparams].concat().into_iter().map(|x| x.wide().to_bits()).collect::<Vec<_>>()
+            };
+            let mut all = Isa::available().map(|isa| (isa, run(isa)));
+            let (best, want) = all.next().expect("the baseline is always there");
+            for (isa, got) in all {
+                assert!(got == want, "{kernel:?}, n = {n}: {isa:?} and {best:?} differ");
+            }
+        }
+    }
+    fn all<K: RowMap>(kernel: K, params: &[f64]) {
+        same::<K, f32>(&kernel, params);
+        same::<K, f64>(&kernel, params);
+    }
+    all(ScaledSoftmaxRow(LogLengthScale::<2> { s: 0.0, b: 0.0, floor: 0.0 }), &[0.43, 0.1]);
+    all(RatioRow(TaylorGrowth { order: 4 }), &[]);
+    all(LogRatioRow(TaylorGrowth { order: 4 }), &[]);
+    all(SoftpickRow { eps: 1e-6 }, &[]);
+    all(SaSoftmaxNormRow { eps: 1e-10, offset: 0.0 }, &[]);
+    all(Softmax1Row::<1> { sink: 0.0 }, &[0.5]);
+    all(AdaptiveTemperatureRow { extrapolate: Extrapolate::Clamp, detach_beta: false }, &[]);
 }

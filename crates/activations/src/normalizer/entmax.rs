@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
-    Gradient, Heads, Laws, Normalize, Rows, composed,
+    Gradient, Heads, Laws, Normalize, Rows, Softmax, composed,
     threshold::{entmax_scale, entmax15_threshold, sparsemax_threshold, support_gradient},
 };
 use crate::{
@@ -127,7 +127,10 @@ impl Normalize for Entmax {
         Some(heads.column(sigmoid(learned.val()).add_scalar(1.0), scores))
     }
 
-    fn composed(&self, rows: &Rows<'_>, _: &Ctx) -> Tensor<2> {
+    fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2> {
+        if self.learned.is_none() && self.alpha < 1.0 + 1e-6 {
+            return Softmax::default().composed(rows, ctx);
+        }
         let alpha = match &self.learned {
             Some(_) => rows.param(0),
             None => Tensor::full([rows.scores.dims()[0], 1], self.alpha, (&rows.scores.device(), rows.scores.dtype())),

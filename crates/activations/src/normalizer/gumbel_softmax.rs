@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Gradient, Laws, Normalize, Rows, Softmax,
+    Gradient, Laws, Normalize, Rows, ScaledSoftmaxRow, Softmax, TemperatureScale,
     after_softmax::{composed_straight_through, to_scores},
     composed,
 };
@@ -88,8 +88,8 @@ impl Normalize for GumbelSoftmax {
     }
 
     fn kernel(&self, _: &Ctx) -> Arc<dyn RowKernel> {
-        let scale = 1.0 / self.config.tau;
-        if self.config.hard { Arc::new(HardSoftmaxRow { scale }) } else { Arc::new(ScaledSoftmaxRow { scale }) }
+        let tau = self.config.tau;
+        if self.config.hard { Arc::new(HardSoftmaxRow { tau }) } else { Arc::new(smooth(tau)) }
     }
 
     fn perturb(&self, scores: Tensor<2>, ctx: &Ctx) -> Tensor<2> {
@@ -135,42 +135,17 @@ pub fn gumbel_noise(shape: [usize; 2], dtype: DType, device: &Device, ctx: &Ctx)
     Tensor::from_data(data, (device, dtype))
 }
 
-/// y = exp(scale (x − m)) / S;  dx = scale y (g − ⟨y, g⟩).
-#[derive(Clone, Copy, Debug)]
-pub struct ScaledSoftmaxRow {
-    /// 1/tau.
-    pub scale: f64,
+/// Softmax of the scores over tau.
+#[inline(always)]
+fn smooth(tau: f64) -> ScaledSoftmaxRow<TemperatureScale<0>> {
+    ScaledSoftmaxRow(TemperatureScale { tau })
 }
 
-impl RowMap for ScaledSoftmaxRow {
-    const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
-
-    #[inline(always)]
-    fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
-        let (max, scale) = (lanes::max(x), T::of(self.scale));
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = ((x - max) * scale).exp_exact();
-        }
-        let share = T::one() / lanes::lane_sum(y);
-        for y in y.iter_mut() {
-            *y = *y * share;
-        }
-    }
-
-    #[inline(always)]
-    fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
-        let (mean, scale) = (lanes::lane_dot(row.y, row.g), T::of(self.scale));
-        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
-            *dx = y * (g - mean) * scale;
-        }
-    }
-}
-
-/// The one-hot arg max, with the gradient of [`ScaledSoftmaxRow`].
+/// The one-hot arg max, with the gradient of softmax over tau.
 #[derive(Clone, Copy, Debug)]
 pub struct HardSoftmaxRow {
-    /// 1/tau.
-    pub scale: f64,
+    /// The temperature.
+    pub tau: f64,
 }
 
 impl RowMap for HardSoftmaxRow {
@@ -187,9 +162,9 @@ impl RowMap for HardSoftmaxRow {
 
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
-        ScaledSoftmaxRow { scale: self.scale }.forward(row.x, &[], dx);
+        smooth(self.tau).forward(row.x, &[], dx);
         to_scores(dx, row.g);
-        let scale = T::of(self.scale);
+        let scale = T::one() / T::of(self.tau);
         for dx in dx.iter_mut() {
             *dx = *dx * scale;
         }

@@ -20,6 +20,7 @@ use crate::{
     loss::SumOrder,
 };
 
+mod adaptive_temperature;
 mod after_softmax;
 mod bivit_binarize;
 mod clipped_softmax;
@@ -29,49 +30,74 @@ mod entmax;
 mod gumbel_softmax;
 mod laws;
 mod log_sqrt2_quant;
+mod logn_scale;
 mod lssa;
 mod lssar;
 mod masked_softmax;
 mod nap;
 mod possibilistic;
+mod ratio;
+mod relu_attention;
 mod rows;
+mod sa_softmax;
+mod scaled;
+mod sigmoid;
 mod soft_topk;
 mod softmax;
+mod softmax1;
 mod softmax_bias_correction;
+mod softpick;
 mod sparse_softmax;
 mod sparsemax;
+mod spherical_softmax;
+mod ssmax;
 mod stablemax;
 mod standardise;
+mod taylor_softmax;
+mod temperature;
 mod threshold;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::kernel::Keep;
+pub use adaptive_temperature::{AdaptiveTemperature, AdaptiveTemperatureConfig, AdaptiveTemperatureRow, Extrapolate};
 pub use bivit_binarize::{BinarizeGradient, BinarizeRow, BivitBinarize, BivitBinarizeConfig};
 pub use clipped_softmax::{ClippedSoftmax, ClippedSoftmaxConfig, ClippedSoftmaxRow, Gamma, PerLength};
 pub(crate) use composed::root;
 pub use dynamic_conv_norm::{ConvNormOrder, DynamicConvNorm, DynamicConvNormConfig, LayerNormRow, ReluMeanRow};
 pub use entmax::{Entmax, EntmaxConfig, EntmaxLoss, EntmaxRow};
-pub use gumbel_softmax::{GumbelSoftmax, GumbelSoftmaxConfig, HardSoftmaxRow, ScaledSoftmaxRow, gumbel_noise};
+pub use gumbel_softmax::{GumbelSoftmax, GumbelSoftmaxConfig, HardSoftmaxRow, gumbel_noise};
 pub use laws::{Gradient, Laws};
 pub use log_sqrt2_quant::{LogBase, LogQuantRow, LogSqrt2Quant, LogSqrt2QuantConfig, log_quant_delta, log_quantised};
+pub use logn_scale::{LognScale, LognScaleConfig};
 pub use lssa::{LengthScaledSoftplus, Lssa, LssaConfig, LssaRow};
 pub use lssar::{Lssar, LssarConfig, LssarRow};
 pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxConfig};
 pub use nap::{Nap, NapConfig, NapRow};
 pub use possibilistic::{Possibilistic, PossibilisticConfig, PossibilityRow, PossibilityTie, PossibilityTransform};
+pub use ratio::{Growth, LogRatioRow, RatioNll, RatioRow};
+pub use relu_attention::{ReluAttention, ReluAttentionConfig, ReluAttentionRow, ReluScale, relu_attention_regularizer};
 pub use rows::{Heads, Rows};
+pub use sa_softmax::{SaSoftmax, SaSoftmaxConfig, SaSoftmaxNormRow, SaSoftmaxVariant, SaSoftmaxXRow};
+pub use scaled::{LogLengthScale, LogScaledSoftmaxRow, RowScale, ScaledSoftmaxNll, ScaledSoftmaxRow};
+pub use sigmoid::{CountMode, Sigmoid, SigmoidBias, SigmoidConfig, SigmoidRow};
 pub use soft_topk::{LogSoftTopkRow, SoftTopk, SoftTopkConfig, SoftTopkNll, SoftTopkRow};
 pub use softmax::{
     LogSoftmaxRow, OnlineSoftmaxRow, Softmax, SoftmaxAlgorithm, SoftmaxConfig, SoftmaxNll, SoftmaxRow,
     TwoPassSoftmaxRow, UnifiedMaxSoftmaxRow,
 };
 pub use softmax_bias_correction::{SoftmaxBiasCorrection, SoftmaxBiasCorrectionConfig, UniformQuantRow, softmax_bias};
+pub use softmax1::{Softmax1, Softmax1Config, Softmax1Row};
+pub use softpick::{Softpick, SoftpickConfig, SoftpickRow};
 pub use sparse_softmax::{SparseSoftmax, SparseSoftmaxConfig, SparseSoftmaxLoss, SparseSoftmaxRow};
 pub use sparsemax::{Sparsemax, SparsemaxConfig, SparsemaxLoss, SparsemaxRow};
+pub use spherical_softmax::{SphericalSoftmax, SphericalSoftmaxConfig, SquareGrowth};
+pub use ssmax::{Ssmax, SsmaxConfig};
 pub use stablemax::{LogStableMaxRow, StableMax, StableMaxConfig, StableMaxForm, StableMaxNll, StableMaxRow};
 pub use standardise::GainBias;
+pub use taylor_softmax::{TaylorGrowth, TaylorSoftmax, TaylorSoftmaxConfig};
+pub use temperature::{Temperature, TemperatureConfig, TemperatureScale};
 
 registry! {
     /// A map of scores to weights, by name.
@@ -94,6 +120,17 @@ registry! {
     "nap" => Nap(NapConfig),
     "possibilistic" => Possibilistic(PossibilisticConfig),
     "softmax_bias_correction" => SoftmaxBiasCorrection(SoftmaxBiasCorrectionConfig),
+    "adaptive_temperature" => AdaptiveTemperature(AdaptiveTemperatureConfig),
+    "logn_scale" => LognScale(LognScaleConfig),
+    "relu_attention" => ReluAttention(ReluAttentionConfig),
+    "sa_softmax" => SaSoftmax(SaSoftmaxConfig),
+    "sigmoid" => Sigmoid(SigmoidConfig),
+    "softmax1" => Softmax1(Softmax1Config),
+    "softpick" => Softpick(SoftpickConfig),
+    "spherical_softmax" => SphericalSoftmax(SphericalSoftmaxConfig),
+    "ssmax" => Ssmax(SsmaxConfig),
+    "taylor_softmax" => TaylorSoftmax(TaylorSoftmaxConfig),
+    "temperature" => Temperature(TemperatureConfig),
 }
 
 /// The contract of a map.

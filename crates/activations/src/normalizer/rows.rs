@@ -26,6 +26,16 @@ impl Rows<'_> {
         composed::fill(all, self.removed(), 0.0).sum_dim(1)
     }
 
+    /// ln n of each row (`[rows, 1]`), and 0 for an empty one.
+    pub fn log_count(&self) -> Tensor<2> {
+        self.count().clamp_min(1.0).log()
+    }
+
+    /// The same number for every row, as a column `[rows, 1]`.
+    pub fn column(&self, value: f64) -> Tensor<2> {
+        Tensor::full([self.scores.dims()[0], 1], value, (&self.scores.device(), self.scores.dtype()))
+    }
+
     /// Row parameter `index` as a column `[rows, 1]`.
     ///
     /// # Panics

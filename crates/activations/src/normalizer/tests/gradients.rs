@@ -45,6 +45,31 @@ fn parameter_gradients_agree_with_differences() {
     }
 }
 
+/// The same for the log form and for the loss.
+#[test]
+fn parameter_gradients_of_logarithms_agree_with_differences() {
+    let (rows, n) = (3, 17);
+    let (x, g) = (tensor(&normal(1, rows * n, 2.0), n, DType::F64), normal(2, rows * n, 1.0));
+    for (name, map) in fixed_maps().into_iter().filter(|(_, map)| map.has_log_form()) {
+        let Some(params) = map.row_params(&x, Heads::ONE) else { continue };
+        let (p, params) = (params.dims()[1], values(params.detach()));
+        let check = |what: &str, of_rows: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let apply = |params: Tensor<2>| of_rows(params).expand([rows, p]) / p as f64;
+            assert_gradient(&format!("parameters of {what} {name}"), &params, &vec![1.0; rows * p], p, apply);
+        };
+        check("log", &|params| {
+            let y = row_map(x.clone(), Some(params), &Keep::All, map.log_kernel(&ctx()).expect("a log form"));
+            (y * tensor(&g, n, DType::F64)).sum_dim(1)
+        });
+        check("the loss of", &|params| {
+            let kernel = map.nll(SumOrder::Lanes).expect("a log form");
+            let target = classes(&[0, 5, 16]);
+            let (loss, _) = row_loss(x.clone(), Some(params), target, &Keep::All, kernel, LossDtype::F64);
+            loss.reshape([rows, 1])
+        });
+    }
+}
+
 /// Every form of a map, with removed log weights as 0, so that a sum with the upstream gradient stays finite.
 fn finite(y: Tensor<2>) -> Tensor<2> {
     let removed = y.clone().detach().equal_elem(f64::NEG_INFINITY);
@@ -93,18 +118,21 @@ fn compare(
     kernel: impl Fn(Tensor<2>) -> Tensor<2>,
     composed: impl Fn(Tensor<2>, DType) -> Tensor<2>,
 ) {
+    let largest = |values: &[f64]| values.iter().fold(0.0f64, |max, x| max.max(x.abs()));
     let agree = |what: &str, got: Vec<f64>, own: Vec<f64>, want: Vec<f64>, share: f64, floor: f64| {
-        let largest = want.iter().fold(0.0f64, |max, x| max.max(x.abs()));
         let off = own.iter().zip(&want).fold(0.0f64, |max, (own, want)| max.max((own - want).abs()));
-        assert_close(what, &got, &want, tolerance, tolerance * share * largest + 2.0 * off + floor);
+        assert_close(what, &got, &want, tolerance, tolerance * share * largest(&want) + 2.0 * off + floor);
     };
     let (own, wide) = (x.dtype(), DType::F64);
     let value = |dtype| values(composed(x.clone(), dtype).detach());
     agree(what, values(kernel(x.clone()).detach()), value(own), value(wide), 0.1, 1e-30);
     let slope = |dtype: DType| gradient(x.clone(), g.clone().cast(dtype), |x| composed(x, dtype));
     let dx = gradient(x.clone(), g.clone(), kernel);
-    // A gradient that is 0 but for rounding, as that of a single entry, is 0 in both.
-    agree(&format!("gradient of {what}"), dx, slope(own), slope(wide), 0.3, 1e-2 * tolerance);
+    // Where terms cancel, what is left is rounding: a gradient that is 0 but for that is 0 in both. A term is as large as an
+    // entry's share of the upstream gradient.
+    let term = largest(&values(g.clone())) / x.dims()[1] as f64;
+    let floor = tolerance * (0.3 * term).max(1e-2);
+    agree(&format!("gradient of {what}"), dx, slope(own), slope(wide), 0.3, floor);
 }
 
 #[test]

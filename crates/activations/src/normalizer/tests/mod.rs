@@ -4,6 +4,7 @@ mod cases;
 mod golden;
 mod gradients;
 mod laws;
+mod ratios;
 mod records;
 mod refusals;
 
