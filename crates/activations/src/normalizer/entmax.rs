@@ -261,7 +261,7 @@ pub(super) fn power<T: Real>(r: T, root: T) -> T {
 
 /// (e^−t − 1 + t) / t², continued over t = 0.
 #[inline(always)]
-fn second_order<T: Real>(t: T, exp_minus: T) -> T {
+pub(super) fn second_order<T: Real>(t: T, exp_minus: T) -> T {
     // Where the difference cancels, the series: 1/2 − t/6 + t²/24 − …
     const TERMS: [f64; 9] = [
         1.0 / 39_916_800.0,

@@ -6,7 +6,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Laws, Normalize, Rows, composed, threshold::soft_topk_shift};
+use super::{Laws, Normalize, Rows, composed, entmax::second_order, threshold::soft_topk_shift};
 use crate::{
     Ctx, Init,
     kernel::{LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
@@ -204,14 +204,15 @@ impl RowMap for LogSoftTopkRow {
         if T::of(self.k) >= T::of(row.x.len() as f64) {
             return dx.fill(T::zero());
         }
+        // 1 − σ from ln σ: one minus an exponential would lose what a membership near 1 still lacks.
         for (dx, &y) in dx.iter_mut().zip(row.y) {
-            *dx = y.exp_exact();
+            *dx = -(y + y * y * second_order(-y, y.exp_exact()));
         }
-        let [pull, size] = lanes::lane_sums_of_pairs(dx, row.g, |y, g| [(one - y) * g, y * (one - y)]);
+        let [pull, size] = lanes::lane_sums_of_pairs(dx, row.g, |rest, g| [rest * g, rest * (one - rest)]);
         let mean = if size > T::zero() { pull / size } else { T::zero() };
         let alpha = T::of(self.alpha);
         for (dx, &g) in dx.iter_mut().zip(row.g) {
-            *dx = alpha * (one - *dx) * (g - *dx * mean);
+            *dx = alpha * *dx * (g - (one - *dx) * mean);
         }
     }
 }
@@ -237,16 +238,16 @@ impl RowNll for SoftTopkNll {
 
     #[inline(always)]
     fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], _: &mut [P::T]) {
-        let (k, alpha, one) = (P::T::of(self.k), P::T::of(self.alpha), P::T::of(1.0));
+        let (k, alpha) = (P::T::of(self.k), P::T::of(self.alpha));
         if k >= P::T::of(row.x.len() as f64) {
             return dx.fill(P::T::of(0.0));
         }
         let shift = soft_topk_shift(row.x, k, alpha);
         for (dx, &x) in dx.iter_mut().zip(row.x) {
-            let y = sigmoid(alpha * (x + shift));
-            *dx = y * (one - y);
+            let z = alpha * (x + shift);
+            *dx = sigmoid(z) * sigmoid(-z);
         }
-        let pull = alpha * back.g * (one - sigmoid(alpha * (row.x[row.target] + shift)));
+        let pull = alpha * back.g * sigmoid(-(alpha * (row.x[row.target] + shift)));
         let size = lanes::lane_sum(dx);
         let share = if size > P::T::of(0.0) { pull / size } else { P::T::of(0.0) };
         for dx in dx.iter_mut() {

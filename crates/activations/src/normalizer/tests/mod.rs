@@ -1,6 +1,7 @@
 //! Tests of the maps. Every entry of the registry takes part by being in it: at its default parameters, and at those its
 //! file `golden/normalizer/<name>.toml` names.
 mod cases;
+mod complaints;
 mod golden;
 mod gradients;
 mod laws;
