@@ -66,6 +66,7 @@ pub use pointwise::{
 pub use pooling::{PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, soft_pool};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
+pub(crate) use topk::largest;
 pub use topk::{TopkOps, TopkSaved, TopkVjps, row_topk};
 
 /// Whether the row operations run on `device`. On any other they would panic, so ask when a config is resolved.

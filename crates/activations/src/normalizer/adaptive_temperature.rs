@@ -138,7 +138,7 @@ impl AdaptiveTemperatureRow {
     #[inline(always)]
     fn beta<T: Real>(&self, room: &mut [T]) -> (T, T) {
         for p in room.iter_mut() {
-            *p = *p * (*p + T::of(INSIDE_LOG)).ln_exact();
+            *p = *p * (*p + T::of(INSIDE_LOG)).ln_lane();
         }
         let entropy = -lanes::lane_sum(room);
         let entropy = match self.extrapolate {
@@ -183,7 +183,7 @@ impl RowMap for AdaptiveTemperatureRow {
         let d_entropy = slope * lanes::lane_sum_of([dx, row.x], |[t, x]| t * (x - peak));
         // p u = −p ln(p + 1e-9) − p² / (p + 1e-9), once for its sum and once for the result.
         let inside = T::of(INSIDE_LOG);
-        let u = |p: T| -(p + inside).ln_exact() - p / (p + inside);
+        let u = |p: T| -(p + inside).ln_lane() - p / (p + inside);
         scaled::forward(row.x, T::one(), dx);
         let u_mean = lanes::lane_sum_of([dx], |[p]| p * u(p));
         for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {

@@ -220,14 +220,14 @@ fn forward<T: Real>(curve: Curve<T>, x: &[T], y: &mut [T]) {
             }
         }
         Curve::Linear => {
-            let threshold = sparsemax_threshold(x, max);
+            let threshold = sparsemax_threshold(x, max, y);
             for (y, &x) in y.iter_mut().zip(x) {
                 let above = (x - max) - threshold;
                 *y = if above > T::zero() { above } else { T::zero() };
             }
         }
         Curve::Square => {
-            let threshold = entmax15_threshold(x, max);
+            let threshold = entmax15_threshold(x, max, y);
             for (y, &x) in y.iter_mut().zip(x) {
                 let above = T::of(0.5) * (x - max) - threshold;
                 let above = if above > T::zero() { above } else { T::zero() };

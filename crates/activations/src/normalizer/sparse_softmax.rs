@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{Laws, Normalize, Rows, Softmax, composed, softmax::softmax_vjp};
 use crate::{
     Ctx, Init,
-    kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    kernel::{
+        AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes, largest,
+    },
     loss::SumOrder,
 };
 
@@ -101,11 +103,21 @@ fn outside_of_largest(rows: &Rows<'_>, k: usize) -> Tensor<2, Bool> {
     above.bool_or(ties.bool_and(first)).bool_not().bool_or(removed)
 }
 
+/// Up to here Ω is found by a sorted list, which most scores never enter; beyond, by partial selection.
+const FEW: usize = 64;
+
 /// Leaves in `y` the scores of Ω, and −∞ for the rest.
 #[inline(always)]
 fn select<T: Real>(x: &[T], k: usize, y: &mut [T]) {
     if k >= x.len() {
         y.copy_from_slice(x);
+        return;
+    }
+    if k <= FEW {
+        let mut best = Vec::with_capacity(k);
+        largest(x, k, &mut best);
+        y.fill(T::neg_infinity());
+        best.iter().for_each(|&(score, place)| y[place] = score);
         return;
     }
     y.copy_from_slice(x);

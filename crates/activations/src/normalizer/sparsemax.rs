@@ -95,7 +95,7 @@ impl RowMap for SparsemaxRow {
     #[inline(always)]
     fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
         let max = lanes::max(x);
-        let threshold = sparsemax_threshold(x, max);
+        let threshold = sparsemax_threshold(x, max, y);
         for (y, &x) in y.iter_mut().zip(x) {
             let above = (x - max) - threshold;
             *y = if above > T::zero() { above } else { T::zero() };

@@ -5,18 +5,31 @@
 
 use crate::kernel::{Real, VjpRow, lanes};
 
-/// τ with `Σ [x_i − m − τ]₊ = 1`, m the maximum of `x`.
+/// Moves the scores that lie less than `reach` below the maximum m, as scale (x − m), to the front of `room`: no other can
+/// be in the support of a map whose threshold is at least scale · reach below the top.
+#[inline(always)]
+fn candidates<'a, T: Real>(x: &[T], max: T, scale: T, reach: T, room: &'a mut [T]) -> &'a [T] {
+    let mut live = 0;
+    // Without a branch: which scores are near is chance.
+    for &x in x {
+        room[live] = scale * (x - max);
+        live += usize::from(x - max > -reach);
+    }
+    &room[..live]
+}
+
+/// τ with `Σ [x_i − m − τ]₊ = 1`, m the maximum of `x`. `room` is as long as the row and is left unspecified.
 ///
 /// f(τ) = Σ [x − m − τ]₊ is convex, piecewise linear and falling. A Newton step from below solves the piece it stands on
 /// and cannot overshoot, so the support only shrinks, and the search ends when it no longer does.
 #[inline(always)]
-pub(super) fn sparsemax_threshold<T: Real>(x: &[T], max: T) -> T {
+pub(super) fn sparsemax_threshold<T: Real>(x: &[T], max: T, room: &mut [T]) -> T {
     // A single score holds all the weight at τ = −1, and more scores only raise it.
+    let shifted = candidates(x, max, T::one(), T::one(), room);
     let mut threshold = -T::one();
     let mut size = T::of(f64::INFINITY);
     loop {
-        let [sum, count] = lanes::lane_sums(x, |x| {
-            let shifted = x - max;
+        let [sum, count] = lanes::lane_sums(shifted, |shifted| {
             let inside = shifted > threshold;
             [if inside { shifted } else { T::zero() }, if inside { T::one() } else { T::zero() }]
         });
@@ -29,24 +42,25 @@ pub(super) fn sparsemax_threshold<T: Real>(x: &[T], max: T) -> T {
     }
 }
 
-/// τ with `Σ [(x_i − m)/2 − τ]₊² = 1`, m the maximum of `x`.
+/// τ with `Σ [(x_i − m)/2 − τ]₊² = 1`, m the maximum of `x`. `room` is as long as the row and is left unspecified.
 ///
 /// f is convex and falling, so Newton's method from below stays below, and doubles the right digits at every step.
 #[inline(always)]
-pub(super) fn entmax15_threshold<T: Real>(x: &[T], max: T) -> T {
+pub(super) fn entmax15_threshold<T: Real>(x: &[T], max: T, room: &mut [T]) -> T {
     let half = T::of(0.5);
+    let shifted = candidates(x, max, half, T::of(2.0), room);
     let mut threshold = -T::one();
     // Quadratic convergence: the cap is never the reason to stop.
     for _ in 0..64 {
-        let [sum, squares] = lanes::lane_sums(x, |x| {
-            let above = half * (x - max) - threshold;
+        let [sum, squares] = lanes::lane_sums(shifted, |shifted| {
+            let above = shifted - threshold;
             let above = if above > T::zero() { above } else { T::zero() };
             [above, above * above]
         });
         let next = threshold + half * (squares - T::one()) / sum;
-        // NaN-proof: the step must be an increase.
-        if !(next > threshold) {
-            return threshold;
+        // Also where `next` is not a number.
+        if next.partial_cmp(&threshold) != Some(std::cmp::Ordering::Greater) {
+            break;
         }
         threshold = next;
     }
@@ -62,13 +76,8 @@ pub(super) fn entmax15_threshold<T: Real>(x: &[T], max: T) -> T {
 pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -> T {
     let (zero, one) = (T::zero(), T::one());
     let root = one / order;
-    // Only scores above −1/ε can take part at all, and every later c is smaller: they are moved together once.
-    let mut live = 0;
-    for &x in x {
-        room[live] = (x - max) * order;
-        live += usize::from(room[live] > -one);
-    }
-    let scaled = &room[..live];
+    // Every later c is smaller than the first, 1.
+    let scaled = candidates(x, max, order, root, room);
     let (mut low, mut high) = ((-order * T::of(x.len() as f64).ln_exact()).exp_exact(), one);
     // What the last bit of c is worth in ln S, and the rounding of ln S itself.
     let near = T::epsilon() * (T::of(16.0) + root + root);

@@ -33,14 +33,14 @@ pub(crate) fn assert_gradient(what: &str, x: &[f64], g: &[f64], n: usize, f: imp
     };
     let largest = got.iter().fold(0.0f64, |max, x| max.max(x.abs()));
     let (mut kept, mut want) = (Vec::new(), Vec::new());
-    for i in 0..x.len() {
+    for (i, &got) in got.iter().enumerate() {
         let converged = [step, 0.1 * step, 0.01 * step].into_iter().find_map(|step| {
             let (wide, narrow) = (difference(i, step), difference(i, 0.5 * step));
             let settled = (wide - narrow).abs() <= 2e-5 * (narrow.abs() + 0.01 * largest) + 1e-10;
             settled.then_some((4.0 * narrow - wide) / 3.0)
         });
         if let Some(extrapolated) = converged {
-            kept.push(got[i]);
+            kept.push(got);
             want.push(extrapolated);
         }
     }

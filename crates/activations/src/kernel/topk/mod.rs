@@ -14,6 +14,7 @@ mod tests;
 
 pub use on_host::TopkSaved;
 pub use ops::{TopkOps, TopkVjps};
+pub(crate) use row::largest;
 
 /// The k largest softmax weights of every row, the largest first, and where they stand.
 ///

@@ -4,7 +4,29 @@ use crate::kernel::{Real, isa::Job, lanes};
 /// Scores that are looked at together: one comparison decides whether any of them can be among the largest.
 const CHUNK: usize = 64;
 
-/// The k largest of finite scores, largest first, with their places; and ln of the sum of exponentials relative to it.
+/// The k largest of finite scores, the largest first, with their places; of equal scores the first comes first.
+#[inline(always)]
+pub(crate) fn largest<T: Real>(x: &[T], k: usize, best: &mut Vec<(T, usize)>) {
+    best.clear();
+    for (chunk, scores) in x.chunks(CHUNK).enumerate() {
+        if best.len() == k && lanes::max(scores) <= best[k - 1].0 {
+            continue;
+        }
+        for (place, &score) in scores.iter().enumerate() {
+            if best.len() == k {
+                if score <= best[k - 1].0 {
+                    continue;
+                }
+                best.pop();
+            }
+            // Behind those that are as large.
+            let at = best.partition_point(|&(other, _)| other >= score);
+            best.insert(at, (score, chunk * CHUNK + place));
+        }
+    }
+}
+
+/// The k largest scores of a row, and the sum of exponentials relative to the largest.
 pub(super) struct Top<'a, T> {
     pub(super) x: &'a [T],
     pub(super) k: usize,
@@ -19,24 +41,7 @@ impl<T: Real> Job for Top<'_, T> {
     #[inline(always)]
     fn run(self) -> T {
         let Self { x, k, best } = self;
-        best.clear();
-        for (chunk, scores) in x.chunks(CHUNK).enumerate() {
-            let full = best.len() == k;
-            if full && lanes::max(scores) <= best[k - 1].0 {
-                continue;
-            }
-            for (place, &score) in scores.iter().enumerate() {
-                if best.len() == k {
-                    if score <= best[k - 1].0 {
-                        continue;
-                    }
-                    best.pop();
-                }
-                // Behind those that are as large: the first of equals stays first.
-                let at = best.partition_point(|&(other, _)| other >= score);
-                best.insert(at, (score, chunk * CHUNK + place));
-            }
-        }
+        largest(x, k, best);
         let max = best[0].0;
         let [sum] = lanes::lane_sums(x, |x| [(x - max).exp_exact()]);
         sum
