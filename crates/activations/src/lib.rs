@@ -5,6 +5,7 @@
 //! | [`normalizer`] | maps of a row of scores to a row of weights, by name |
 //! | [`loss`] | losses of logits and targets, by name, at a precision of their own |
 //! | [`kernel`] | the row operations that carry both, with hand-written backward passes |
+//! | [`check`] | whether all of them compute what they say, on a device and in a dtype |
 //! | [`ctx`], [`init`] | what a forward pass, and a newly built part, know about their surroundings |
 //!
 //! # Example
@@ -20,6 +21,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod check;
 pub mod ctx;
 pub mod init;
 pub mod kernel;

@@ -33,6 +33,7 @@ mod on_host;
 mod ops;
 mod precision;
 mod real;
+mod seeded;
 mod storage;
 mod tasks;
 
@@ -50,6 +51,7 @@ pub use on_host::{LossInput, MapSaved, RowGrads};
 pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
+pub use seeded::{SeedOps, seeded};
 
 /// Whether the row operations run on `device`. On any other they would panic, so ask when a config is resolved.
 pub fn supports(device: &Device) -> bool {
