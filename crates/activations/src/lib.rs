@@ -7,6 +7,7 @@
 //! | [`pooling`] | a window of a feature map to one value, by name |
 //! | [`loss`] | losses of logits and targets, by name, at a precision of their own |
 //! | [`kernel`] | the operations that carry them all, with hand-written backward passes |
+//! | [`check`] | whether all of them compute what they say, on a device and in a dtype |
 //! | [`ctx`], [`init`] | what a forward pass, and a newly built part, know about their surroundings |
 //!
 //! # Example
@@ -22,6 +23,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod check;
 pub mod ctx;
 pub mod init;
 pub mod kernel;

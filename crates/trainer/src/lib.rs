@@ -3,7 +3,9 @@
 //! The library behind the `kiln` binary. [`config`] reads an experiment, [`train`] runs it into a [`run`]
 //! folder, [`measure`] looks at it on the way, [`study`] runs many and compares them with a paper.
 
+pub mod apply;
 pub mod atomic;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod device;

@@ -40,6 +40,7 @@ mod pointwise;
 mod pooling;
 mod precision;
 mod real;
+mod seeded;
 mod storage;
 mod tasks;
 mod topk;
@@ -66,6 +67,7 @@ pub use pointwise::{
 pub use pooling::{PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, soft_pool};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
+pub use seeded::{SeedOps, seeded};
 pub(crate) use topk::largest;
 pub use topk::{TopkOps, TopkSaved, TopkVjps, row_topk};
 

@@ -4,10 +4,10 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, at_class, by_rows};
 use crate::{
-    Init,
-    normalizer::{Heads, Normalizer, NormalizerConfig},
+    Ctx, Init, Keep,
+    normalizer::{Heads, Normalizer, NormalizerConfig, Rows},
 };
 
 /// Parameters of [`CrossEntropy`].
@@ -71,6 +71,14 @@ impl Objective for CrossEntropy {
 
     fn dtype(&self) -> LossDtype {
         self.dtype
+    }
+
+    fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
+        let Target::Classes(classes) = target;
+        let params = self.normalizer.row_params(&logits, Heads::ONE);
+        let rows = Rows { scores: logits, params, keep: &Keep::All };
+        let log = self.normalizer.composed_log(&rows, &Ctx::eval(0, 0));
+        at_class(log.expect("`check` lets only maps with a log form pass"), classes).neg()
     }
 
     fn check(&self) -> Result<(), String> {

@@ -5,10 +5,10 @@ use kiln_registry::{Entry, Tagged};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, at_class, by_rows};
 use crate::{
-    Init,
-    normalizer::{Heads, Normalizer, NormalizerConfig},
+    Ctx, Init, Keep,
+    normalizer::{Heads, Normalizer, NormalizerConfig, Rows},
 };
 
 /// Parameters of [`FenchelYoung`].
@@ -89,6 +89,20 @@ impl Objective for FenchelYoung {
         self.dtype
     }
 
+    fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
+        let Target::Classes(classes) = target;
+        let params = self.normalizer.row_params(&logits, Heads::ONE);
+        let rows = Rows { scores: logits.clone(), params, keep: &Keep::All };
+        // At the maximum the weights' own gradient has no effect.
+        let weights = self.normalizer.composed(&rows, &Ctx::eval(0, 0)).detach();
+        let entropy = self.normalizer.entropy(weights.clone(), &rows);
+        let entropy = entropy.expect("`check` lets only maps with such a loss pass").squeeze_dim::<1>(1);
+        // ⟨p, z⟩ − z_y, as p sums to 1. A logit of −∞ has weight 0.
+        let rivals = logits.clone().mask_fill(logits.clone().detach().equal_elem(f64::NEG_INFINITY), 0.0);
+        let behind = rivals - at_class(logits, classes).unsqueeze_dim::<2>(1);
+        (weights * behind).sum_dim(1).squeeze_dim::<1>(1) + entropy
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.normalizer.fenchel_young(self.sum).is_some() {
             return Ok(());
@@ -111,10 +125,7 @@ mod tests {
     use burn::tensor::DType;
 
     use super::*;
-    use crate::{
-        Ctx,
-        testing::{assert_close, assert_gradient, classes, device, normal, tensor, values},
-    };
+    use crate::testing::{assert_close, assert_gradient, classes, device, normal, tensor, values};
 
     fn loss(normalizer: &str) -> FenchelYoung {
         let json = format!(r#"{{ "normalizer": {normalizer}, "dtype": "f64" }}"#);

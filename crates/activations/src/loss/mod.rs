@@ -4,7 +4,7 @@
 //! and their mean stay in that precision, and the gradient is cast back to the logits' dtype at one place.
 use std::{fmt::Debug, sync::Arc};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use kiln_registry::registry;
 
 use crate::{
@@ -48,6 +48,11 @@ pub trait Objective: Debug + Send + Sync {
 
     /// The precision the loss is computed in.
     fn dtype(&self) -> LossDtype;
+
+    /// The loss of each row (`[rows]`) by its definition: in tensor operations and in the dtype of the logits, whatever the
+    /// loss's own precision. It is the independent check of [`Objective::forward`], value and gradient, and says nothing
+    /// of rows with NaN or +∞.
+    fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1>;
 
     /// Checks what no single parameter can know.
     ///
@@ -97,6 +102,11 @@ pub fn softmax_row_sum(logits: Tensor<2>, dtype: LossDtype, sum: SumOrder) -> Te
     let logits = logits.detach();
     let any_class = Tensor::zeros([logits.dims()[0]], &logits.device());
     kernel::row_loss(logits, None, any_class, &Keep::All, Arc::new(SoftmaxNll { sum }), dtype).1
+}
+
+/// The entry of each row at its class (`[rows]`).
+fn at_class(x: Tensor<2>, classes: &Tensor<1, Int>) -> Tensor<1> {
+    x.gather(1, classes.clone().unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1)
 }
 
 /// The loss of every row by one kernel, as an [`Objective`] gives it back.

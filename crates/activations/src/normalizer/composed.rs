@@ -25,6 +25,12 @@ pub(super) fn sum_or_one(x: Tensor<2>) -> Tensor<2> {
     sum.mask_fill(empty, 1.0)
 }
 
+/// Shannon's entropy `−Σ y ln y` of each row of weights (`[rows, 1]`), in nats; weights of 0 count 0.
+pub(super) fn shannon(weights: Tensor<2>) -> Tensor<2> {
+    let nothing = weights.clone().detach().lower_equal_elem(0.0);
+    (weights.clone() * weights.mask_fill(nothing, 1.0).log()).sum_dim(1).neg()
+}
+
 /// The largest score of each row that takes part (`[rows, 1]`), without a gradient; very low for an empty row.
 pub(super) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
     fill(rows.scores.clone().detach(), rows.removed(), f64::MIN).max_dim(1)

@@ -131,11 +131,29 @@ impl Normalize for Entmax {
         if self.learned.is_none() && self.alpha < 1.0 + 1e-6 {
             return Softmax::default().composed(rows, ctx);
         }
-        let alpha = match &self.learned {
+        by_bisection(rows, self.alphas(rows))
+    }
+
+    /// Tsallis' entropy of order alpha, `Σ y (1 − y^ε) / (ε (1 + ε))` with ε = α − 1; Shannon's at alpha 1.
+    fn entropy(&self, weights: Tensor<2>, rows: &Rows<'_>) -> Option<Tensor<2>> {
+        if self.learned.is_none() && self.alpha < 1.0 + 1e-6 {
+            return Some(composed::shannon(weights));
+        }
+        let alpha = self.alphas(rows);
+        let order = alpha.clone() - 1.0;
+        let nothing = weights.clone().detach().lower_equal_elem(0.0);
+        let power = (weights.clone().mask_fill(nothing, 1.0).log() * order.clone()).exp();
+        Some((weights * power.neg().add_scalar(1.0)).sum_dim(1) / (order * alpha))
+    }
+}
+
+impl Entmax {
+    /// The alpha of each row (`[rows, 1]`).
+    fn alphas(&self, rows: &Rows<'_>) -> Tensor<2> {
+        match &self.learned {
             Some(_) => rows.param(0),
             None => Tensor::full([rows.scores.dims()[0], 1], self.alpha, (&rows.scores.device(), rows.scores.dtype())),
-        };
-        by_bisection(rows, alpha)
+        }
     }
 }
 

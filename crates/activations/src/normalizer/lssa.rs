@@ -1,7 +1,10 @@
 //! Length-scaled softplus attention.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{DType, Tensor},
+};
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -144,9 +147,19 @@ impl LengthScaledSoftplus {
             Some(c) => x * c,
             None => x * (rows.count().clamp_min(1.0).log() * (self.d_head as f64).ln_exact()),
         };
-        let softplus = x.clone().clamp_min(0.0) + x.abs().neg().exp().log1p();
-        let u = composed::fill(softplus, removed, 0.0);
-        u.clone() / composed::sum_or_one(u).add_scalar(self.eps)
+        let softplus = x.clone().clamp_min(0.0) + x.clone().abs().neg().exp().log1p();
+        // Where softplus is exp to the last digit, a row is shifted, or all of it would underflow.
+        let top = composed::fill(x.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
+        let far = top.clone().lower_elem(match x.dtype() {
+            DType::F64 => -37.0,
+            DType::F32 => -17.0,
+            _ => -9.0,
+        });
+        let top = top.mask_fill(far.clone().bool_not(), 0.0);
+        let u = softplus.mask_where(far.clone().expand(x.dims()), (x - top.clone()).clamp_max(0.0).exp());
+        let u = composed::fill(u, removed, 0.0);
+        let eps = if self.eps > 0.0 { top.neg().exp() * self.eps } else { top.zeros_like() };
+        u.clone() / (composed::sum_or_one(u) + eps)
     }
 }
 

@@ -187,6 +187,14 @@ pub trait Normalize: Debug + Send + Sync {
         None
     }
 
+    /// The entropy `H(y)` of each row of weights (`[rows, 1]`) that the map maximises ⟨y, x⟩ + H(y) with, in tensor
+    /// operations: the independent check of [`Normalize::fenchel_young`], and `None` where that is. `rows` are the scores
+    /// the weights come from.
+    fn entropy(&self, weights: Tensor<2>, rows: &Rows<'_>) -> Option<Tensor<2>> {
+        let _ = (weights, rows);
+        None
+    }
+
     /// Whether a loss can be built on the map: whether it has the logarithm of a weight.
     fn has_log_form(&self) -> bool {
         self.nll(SumOrder::Lanes).is_some()

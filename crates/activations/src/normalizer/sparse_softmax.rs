@@ -84,6 +84,10 @@ impl Normalize for SparseSoftmax {
         let scores = rows.scores.clone().mask_fill(outside, f64::NEG_INFINITY);
         Softmax::default().composed(&Rows { scores, params: None, keep: rows.keep }, ctx)
     }
+
+    fn entropy(&self, weights: Tensor<2>, _: &Rows<'_>) -> Option<Tensor<2>> {
+        Some(composed::shannon(weights))
+    }
 }
 
 /// Where an entry is not among the k largest: by sorting, with the rank of each entry counted from the sorted order.

@@ -66,6 +66,10 @@ impl Normalize for Sparsemax {
         let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
         composed::fill((scores - threshold).clamp_min(0.0), removed, 0.0)
     }
+
+    fn entropy(&self, weights: Tensor<2>, _: &Rows<'_>) -> Option<Tensor<2>> {
+        Some((weights.clone() * weights.neg().add_scalar(1.0)).sum_dim(1) * 0.5)
+    }
 }
 
 /// τ by the definition: of the sorted scores, the largest k with 1 + k x_(k) > Σ_{j≤k} x_(j).

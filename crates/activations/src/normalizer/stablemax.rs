@@ -94,7 +94,10 @@ impl Normalize for StableMax {
     fn composed_log(&self, rows: &Rows<'_>, _: &Ctx) -> Option<Tensor<2>> {
         let removed = rows.removed();
         let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
-        let log = scores.clone().sign() * scores.abs().log1p();
+        // Two branches rather than a sign, which would have no gradient at 0.
+        let below = scores.clone().clamp_max(0.0).neg().log1p().neg();
+        let above = scores.clone().clamp_min(0.0).log1p();
+        let log = below.mask_where(scores.greater_equal_elem(0.0), above);
         let sum = composed::sum_or_one(composed::fill(log.clone().exp(), removed.clone(), 0.0));
         Some(composed::fill(log - sum.log(), removed, f64::NEG_INFINITY))
     }

@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 use super::{ConfigArgs, Global, print};
 use crate::{Result, config, train};
 
+mod activations;
+
 /// Measure speed.
 #[derive(Debug, Args)]
 pub struct Bench {
@@ -29,6 +31,8 @@ enum Kind {
         #[arg(long)]
         json: bool,
     },
+    /// Throughput of the maps, beside that of a copy of as many bytes.
+    Activations(activations::Activations),
 }
 
 impl Bench {
@@ -37,7 +41,10 @@ impl Bench {
     /// # Errors
     /// If the config does not say what Kiln can do.
     pub fn run(self, global: &Global) -> Result<()> {
-        let Kind::Step { config, steps, warmup, json } = self.verb;
+        let (config, steps, warmup, json) = match self.verb {
+            Kind::Step { config, steps, warmup, json } => (config, steps, warmup, json),
+            Kind::Activations(verb) => return verb.run(global),
+        };
         let loaded = config::load(&config.config, &global.sets(&config.set))?;
         let resolved = config::resolve(&loaded)?;
         train::set_threads(loaded.experiment.run.threads);

@@ -73,6 +73,24 @@ impl List {
     }
 }
 
+/// Whether `name` fits one of the patterns; without any, every name does.
+pub(super) fn matches_any(patterns: &[String], name: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name))
+}
+
+/// Refuses a pattern that fits none of the `known` names.
+///
+/// # Errors
+/// If there is one; the message lists the names.
+pub(super) fn check_patterns<'a>(patterns: &[String], known: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut names: Vec<&str> = known.collect();
+    names.dedup();
+    match patterns.iter().find(|pattern| !names.iter().any(|name| matches(pattern, name))) {
+        None => Ok(()),
+        Some(pattern) => Err(anyhow!("nothing is named \"{pattern}\"; known: {}", names.join(", "))).input(),
+    }
+}
+
 /// Whether `name` fits a pattern of `*` and `?`.
 fn matches(pattern: &str, name: &str) -> bool {
     match (pattern.chars().next(), name.chars().next()) {

@@ -5,8 +5,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{Error, Result};
 
+mod apply;
 mod bench;
+mod check;
 mod config;
+mod dtype;
 mod eval;
 mod list;
 mod report;
@@ -54,6 +57,18 @@ impl Global {
         sets
     }
 
+    /// The name of the device for verbs without a config: flex if nothing is said.
+    fn device(&self) -> &str {
+        self.device.as_deref().unwrap_or("flex")
+    }
+
+    /// A line for people who want to hear more, on stderr.
+    fn chat(&self, line: impl std::fmt::Display) {
+        if self.verbose {
+            eprintln!("{line}");
+        }
+    }
+
     /// A line for people, on stderr.
     fn say(&self, line: impl std::fmt::Display) {
         if !self.quiet {
@@ -80,6 +95,10 @@ enum Verb {
     Report(report::Report),
     /// List runs, compare their sizes, remove them.
     Runs(runs::Runs),
+    /// Check every map and loss on this device against its f64 definition.
+    Check(check::Check),
+    /// Apply one map to numbers: weights, log weights, gradient, a plot.
+    Apply(apply::Apply),
     /// Measure speed.
     Bench(bench::Bench),
 }
@@ -122,6 +141,8 @@ fn run() -> Result<()> {
         Verb::Reproduce(verb) => verb.run(&global),
         Verb::Report(verb) => verb.run(&global),
         Verb::Runs(verb) => verb.run(&global),
+        Verb::Check(verb) => verb.run(&global),
+        Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
     }
 }

@@ -108,6 +108,10 @@ impl Normalize for Softmax {
         exp / sum
     }
 
+    fn entropy(&self, weights: Tensor<2>, _: &Rows<'_>) -> Option<Tensor<2>> {
+        Some(composed::shannon(weights))
+    }
+
     fn composed_log(&self, rows: &Rows<'_>, _: &Ctx) -> Option<Tensor<2>> {
         let removed = rows.removed();
         let (_, sum, shifted) = composed_terms(rows);
