@@ -87,7 +87,7 @@ impl Normalize for Planted {
     }
 
     fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2> {
-        Softmax.composed(rows, ctx)
+        Softmax::default().composed(rows, ctx)
     }
 }
 
