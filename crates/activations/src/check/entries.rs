@@ -2,14 +2,16 @@
 use kiln_registry::Tagged;
 use serde::de::value::{Error, MapDeserializer};
 
-use super::{Finding, Setting, check_loss, check_map, dtype_name, pass::host};
-use crate::{Init, loss::LossConfig, normalizer::NormalizerConfig};
+use super::{Finding, Setting, check_loss, check_map, check_pointwise, dtype_name, pass::host};
+use crate::{Init, loss::LossConfig, normalizer::NormalizerConfig, pointwise::PointwiseConfig};
 
 /// One thing that can be checked. What joins a registry is among the [entries] by being there.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A map at its default parameters.
     Map(NormalizerConfig),
+    /// A pointwise function at its default parameters.
+    Pointwise(PointwiseConfig),
     /// A loss, through the map of this name if it is built on one.
     Loss {
         /// `cross_entropy`
@@ -19,7 +21,7 @@ pub enum Entry {
     },
 }
 
-/// Every map and every loss; a loss that is built on a map appears once with each map that fits.
+/// Every map, every pointwise function and every loss; a loss that is built on a map appears once with each map that fits.
 pub fn entries() -> Vec<Entry> {
     let maps = NormalizerConfig::NAMES.iter().filter_map(|name| NormalizerConfig::by_name(name)).map(Entry::Map);
     let losses = LossConfig::NAMES.iter().flat_map(|&name| {
@@ -30,7 +32,9 @@ pub fn entries() -> Vec<Entry> {
             .collect();
         if through.is_empty() { vec![Entry::Loss { name, normalizer: None }] } else { through }
     });
-    maps.chain(losses).collect()
+    let functions =
+        PointwiseConfig::NAMES.iter().filter_map(|name| PointwiseConfig::by_name(name)).map(Entry::Pointwise);
+    maps.chain(functions).chain(losses).collect()
 }
 
 impl Entry {
@@ -38,6 +42,8 @@ impl Entry {
     pub fn name(&self) -> String {
         match self {
             Self::Map(config) => config.name().into(),
+            // `sigmoid` is a map as well.
+            Self::Pointwise(config) => format!("pointwise({})", config.name()),
             Self::Loss { name, normalizer: None } => (*name).into(),
             Self::Loss { name, normalizer: Some(map) } => format!("{name}({map})"),
         }
@@ -47,6 +53,7 @@ impl Entry {
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::Loss { name, normalizer: Some(_) } => vec![self.name(), (*name).into()],
+            Self::Pointwise(config) => vec![self.name(), config.name().into(), "pointwise".into()],
             _ => vec![self.name()],
         }
     }
@@ -60,6 +67,7 @@ impl Entry {
         let on_device = Init::new(0, &setting.device, setting.dtype);
         match self {
             Self::Map(config) => check_map(&name, &*config.init(&on_device), setting),
+            Self::Pointwise(config) => check_pointwise(&name, &config.init(&on_device), setting),
             Self::Loss { name: loss_name, normalizer } => {
                 let dtype = match dtype_name(setting.dtype) {
                     "bf16" => "f32",

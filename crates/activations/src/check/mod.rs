@@ -1,4 +1,4 @@
-//! Whether maps and losses compute what they say: on the user's own device, in the user's own dtype.
+//! Whether maps, pointwise functions and losses compute what they say: on the user's own device, in the user's own dtype.
 //!
 //! Everything is held against its composed form in `f64` on the host, whose gradient comes from autodiff: two ways to the
 //! same numbers that share no code. Scores, parameters and upstream gradients are rounded to the dtype first, so that both
@@ -41,6 +41,7 @@ mod expected;
 mod loss;
 mod map;
 mod pass;
+mod pointwise;
 #[cfg(test)]
 mod tests;
 mod ulp;
@@ -50,6 +51,7 @@ pub use cases::Kind;
 pub use entries::{Entry, entries};
 pub use loss::check_loss;
 pub use map::check_map;
+pub use pointwise::check_pointwise;
 pub use ulp::{F64_FACTOR, ULP, cap};
 
 /// Where and on what a check runs.
@@ -86,6 +88,10 @@ pub enum Quantity {
     LogWeightsGradient,
     /// The gradient at the row parameters, from the weights.
     ParamGradient,
+    /// The values of a pointwise function.
+    Value,
+    /// The gradient that reaches its arguments.
+    ValueGradient,
     /// The losses of the rows.
     Loss,
     /// The gradient that reaches the logits from the losses.
@@ -100,6 +106,8 @@ impl fmt::Display for Quantity {
             Self::LogWeights => "log weights",
             Self::LogWeightsGradient => "gradient of log weights",
             Self::ParamGradient => "gradient at parameters",
+            Self::Value => "value",
+            Self::ValueGradient => "gradient",
             Self::Loss => "loss",
             Self::LossGradient => "gradient",
         })

@@ -281,7 +281,10 @@ pub(super) fn power<T: Real>(r: T, root: T) -> T {
 #[inline(always)]
 pub(super) fn second_order<T: Real>(t: T, exp_minus: T) -> T {
     // Where the difference cancels, the series: 1/2 − t/6 + t²/24 − …
-    const TERMS: [f64; 9] = [
+    const TERMS: [f64; 12] = [
+        1.0 / 87_178_291_200.0,
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
         1.0 / 39_916_800.0,
         1.0 / 3_628_800.0,
         1.0 / 362_880.0,

@@ -138,6 +138,23 @@ pub struct PossibilityRow {
     pub tie: PossibilityTie,
 }
 
+/// A running sum that carries what rounding took away from it (Kahan 1965): a plain one would lose a digit over a long row.
+#[derive(Clone, Copy, Default)]
+struct Running<T> {
+    sum: T,
+    lost: T,
+}
+
+impl<T: Real> Running<T> {
+    #[inline(always)]
+    fn add(&mut self, term: T) {
+        let term = term - self.lost;
+        let sum = self.sum + term;
+        self.lost = (sum - self.sum) - term;
+        self.sum = sum;
+    }
+}
+
 impl PossibilityRow {
     /// Places from the largest score down, earlier ones first among equals; and runs of equal scores in them.
     fn ranks<T: Real>(x: &[T]) -> (Vec<usize>, Vec<std::ops::Range<usize>>) {
@@ -164,20 +181,20 @@ impl RowMap for PossibilityRow {
         SoftmaxRow.forward(x, &[], y);
         let (order, runs) = Self::ranks(x);
         // The sum of what lies behind.
-        let mut behind = T::zero();
+        let mut behind = Running::default();
         for run in runs.into_iter().rev() {
             let p = y[order[run.start]];
-            let smaller = behind;
+            let smaller = behind.sum;
             for rank in run.clone().rev() {
-                behind = behind + p;
+                behind.add(p);
                 if self.by_place() {
-                    y[order[rank]] = behind;
+                    y[order[rank]] = behind.sum;
                 }
             }
             let possibility = match self.transform {
                 // Those of the run count the same as those before it: p each.
                 PossibilityTransform::Antipignistic => T::of(run.end as f64).mul_add(p, smaller),
-                PossibilityTransform::MinSpecificity => behind,
+                PossibilityTransform::MinSpecificity => behind.sum,
             };
             if !self.by_place() {
                 order[run].iter().for_each(|&place| y[place] = possibility);
@@ -190,20 +207,20 @@ impl RowMap for PossibilityRow {
         let (order, runs) = Self::ranks(row.x);
         let mut dp = vec![T::zero(); row.x.len()];
         // The sum of g over larger scores.
-        let mut above = T::zero();
+        let mut above = Running::default();
         for run in runs {
-            let larger = above;
+            let larger = above.sum;
             for rank in run.clone() {
-                above = above + row.g[order[rank]];
+                above.add(row.g[order[rank]]);
                 if self.by_place() {
-                    dp[order[rank]] = above;
+                    dp[order[rank]] = above.sum;
                 }
             }
             if !self.by_place() {
                 for &place in &order[run.clone()] {
                     dp[place] = match self.transform {
                         PossibilityTransform::Antipignistic => T::of(run.end as f64).mul_add(row.g[place], larger),
-                        PossibilityTransform::MinSpecificity => above,
+                        PossibilityTransform::MinSpecificity => above.sum,
                     };
                 }
             }

@@ -70,9 +70,10 @@ impl<G: Growth> RowMap for RatioRow<G> {
     #[inline(always)]
     fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
         self.0.values(x, unit(x), y);
-        let inverse = T::one() / lanes::lane_sum(y);
+        // A division each: the weight of a lone entry is 1 to the last bit, and its gradient 0.
+        let sum = lanes::lane_sum(y);
         for y in y.iter_mut() {
-            *y = *y * inverse;
+            *y = *y / sum;
         }
     }
 

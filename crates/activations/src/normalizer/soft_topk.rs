@@ -102,12 +102,30 @@ impl Normalize for SoftTopk {
             composed::fill(y, removed.clone(), 0.0)
         };
         let fixed = scores.clone().detach();
+        // The sum less k, with what each membership is away from 0 or 1 summed apart: scores far from each other would
+        // make the sum k to the last bit at many shifts.
+        let away = |shift: Tensor<2>| {
+            let z = (fixed.clone() + shift) * self.alpha;
+            let over = z.clone().greater_equal_elem(0.0);
+            let far = composed::fill(burn::tensor::activation::sigmoid(z.abs().neg()), removed.clone(), 0.0);
+            (over.bool_and(removed.clone().bool_not()), far)
+        };
         for _ in 0..80 {
             let middle = (low.clone() + high.clone()) * 0.5;
-            let too_high = weights(middle.clone(), fixed.clone()).sum_dim(1).greater_equal_elem(self.k);
+            let (over, far) = away(middle.clone());
+            let count = over.clone().float().cast(far.dtype()).sum_dim(1) - self.k;
+            let excess = count + far.clone().mask_where(over, far.neg()).sum_dim(1);
+            let too_high = excess.greater_equal_elem(0.0);
             high = high.mask_where(too_high.clone(), middle.clone());
             low = middle.mask_where(too_high, low);
         }
+        // Where the tails underflow, the middle of the gap between the scores above and below.
+        let (over, far) = away(high.clone());
+        let inner = fixed.clone().mask_fill(over.clone().bool_not(), high_fill).min_dim(1);
+        let outer = fixed.clone().mask_fill(over.bool_or(removed.clone()), low_fill).max_dim(1);
+        let saturated = far.sum_dim(1).equal_elem(0.0);
+        let middle = (inner * 0.5 + outer * 0.5).neg();
+        let low = low.mask_where(saturated, middle);
         // A Newton step that is 0 in value carries the gradient of the implicit shift.
         let y = weights(low.clone(), scores.clone());
         let slope = (y.clone() * (y.clone().neg() + 1.0)).sum_dim(1).detach() * self.alpha;

@@ -121,29 +121,49 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
     let share = (k / (n - k)).ln_exact() / alpha;
     let (mut low, mut high) = (share - lanes::max(x), share - lanes::min(x));
     let mut shift = T::of(0.5) * (low + high);
-    let mut width = high - low;
-    for _ in 0..100 {
-        let [sum, slope] = lanes::lane_sums(x, |x| {
+    let zero = T::zero();
+    for turn in 0..200 {
+        // Σ σ − k as the count above the step less k, and what the others and they themselves are away from their side:
+        // summed as it stands, a row whose scores lie far apart would be k to the last bit at many t.
+        let [above, rest, slope] = lanes::lane_sums(x, |x| {
             let z = alpha * (x + shift);
             let small = (-z.abs()).exp_exact();
             let inverse = one / (one + small);
-            let y = if z >= T::zero() { inverse } else { small * inverse };
-            [y, small * inverse * inverse]
+            let far = small * inverse;
+            let over = z >= zero;
+            [if over { one } else { zero }, if over { -far } else { far }, far * inverse]
         });
-        if sum >= k {
+        let excess = (above - k) + rest;
+        if slope == zero {
+            // Nothing is left of the tails: the middle of the gap between the scores above and below.
+            let nearest = |side: fn(T) -> bool| {
+                x.iter()
+                    .map(|&x| alpha * (x + shift))
+                    .filter(|&z| side(z))
+                    .fold(T::infinity(), |min, z| z.abs().min(min))
+            };
+            let (inner, outer) = (nearest(|z| z >= T::zero()), nearest(|z| z < T::zero()));
+            if above == k {
+                return shift + T::of(0.5) * (outer - inner) / alpha;
+            }
+        }
+        if excess >= zero {
             high = shift;
         } else {
             low = shift;
         }
-        let next = shift - (sum - k) / (alpha * slope);
-        let next = if next >= low && next <= high { next } else { T::of(0.5) * (low + high) };
-        let step = (next - shift).abs();
-        shift = next;
-        // The last bit moves, or the steps are rounding and no longer shrink.
-        if step <= T::epsilon() * shift.abs() || (step >= width && step <= T::of(8.0) * T::epsilon() * shift.abs()) {
+        let newton = shift - excess / (alpha * slope);
+        if (newton - shift).abs() <= T::epsilon() * shift.abs() {
             break;
         }
-        width = step;
+        // Between two scores far apart a step is about 1/α long: every other turn halves the bracket once the quick way has
+        // had its chance.
+        let creeping = turn > 12 && turn % 2 == 1;
+        let next = if newton >= low && newton <= high && !creeping { newton } else { T::of(0.5) * (low + high) };
+        if next == shift {
+            break;
+        }
+        shift = next;
     }
     shift
 }

@@ -6,6 +6,7 @@ use kiln_activations::{
     Ctx, Init, Keep,
     kernel::seeded,
     normalizer::{Gradient, Heads, NormalizerConfig},
+    pointwise::PointwiseConfig,
 };
 use kiln_analyses::statistics::{median, quantile};
 use kiln_registry::Tagged;
@@ -35,7 +36,7 @@ impl Subject {
     }
 }
 
-/// Every map at its default parameters, as in a training step: those that draw noise draw it.
+/// Every map and pointwise function at its default parameters, as in a training step: those that draw noise draw it.
 pub fn subjects(device: &Device, dtype: DType) -> Vec<Subject> {
     let init = Init::new(0, device, dtype);
     let maps = NormalizerConfig::NAMES.iter().filter_map(|name| NormalizerConfig::by_name(name)).map(|config| {
@@ -43,7 +44,11 @@ pub fn subjects(device: &Device, dtype: DType) -> Vec<Subject> {
         let has_gradient = map.laws().gradient != Gradient::None;
         Subject::new(name, has_gradient, move |scores| map.rows(scores, &Keep::All, Heads::ONE, &Ctx::train(0, 0)))
     });
-    maps.collect()
+    let functions = PointwiseConfig::NAMES.iter().filter_map(|name| PointwiseConfig::by_name(name)).map(|config| {
+        let function = config.init(&init);
+        Subject::new(format!("pointwise({})", config.name()), true, move |x| function.forward(x))
+    });
+    maps.chain(functions).collect()
 }
 
 /// How long to measure.
@@ -240,11 +245,11 @@ mod tests {
     fn every_map_is_a_subject_and_gets_its_numbers() {
         let device = Device::flex();
         let subjects = subjects(&device, DType::F32);
-        assert_eq!(subjects.len(), NormalizerConfig::NAMES.len());
+        assert_eq!(subjects.len(), NormalizerConfig::NAMES.len() + PointwiseConfig::NAMES.len());
         let size = measure([3, 5], &subjects, &device, DType::F32, Effort { repeats: 1, seconds: 0.0 });
         assert_eq!((size.bytes, size.copy.copy_share), (60, 1.0));
         let names: Vec<&str> = size.entries.iter().map(|entry| entry.name.as_str()).collect();
-        assert_eq!(names, NormalizerConfig::NAMES);
+        assert_eq!(names[..NormalizerConfig::NAMES.len()], *NormalizerConfig::NAMES);
         for (entry, subject) in size.entries.iter().zip(&subjects) {
             assert!(entry.forward.median_ms > 0.0, "{}", entry.name);
             assert_eq!(entry.forward_backward.is_some(), subject.has_gradient, "{}", entry.name);
