@@ -98,8 +98,7 @@ impl Normalize for SoftTopk {
         let (mut low, mut high) =
             ((share.clone() - max).mask_fill(empty.clone(), 0.0), (share - min).mask_fill(empty, 0.0));
         let weights = |shift: Tensor<2>, scores: Tensor<2>| {
-            let y = burn::tensor::activation::sigmoid((scores + shift) * self.alpha);
-            composed::fill(y, removed.clone(), 0.0)
+            composed::fill(log_sigmoid_of(&((scores + shift) * self.alpha)).exp(), removed.clone(), 0.0)
         };
         let fixed = scores.clone().detach();
         // The sum less k, with what each membership is away from 0 or 1 summed apart: scores far from each other would
@@ -127,17 +126,25 @@ impl Normalize for SoftTopk {
         let middle = (inner * 0.5 + outer * 0.5).neg();
         let low = low.mask_where(saturated, middle);
         // A Newton step that is 0 in value carries the gradient of the implicit shift.
+        let (_, far) = away(low.clone());
+        let slope = (far.clone() * (far.neg() + 1.0)).sum_dim(1) * self.alpha;
         let y = weights(low.clone(), scores.clone());
-        let slope = (y.clone() * (y.clone().neg() + 1.0)).sum_dim(1).detach() * self.alpha;
         let slope = slope.clone().mask_fill(slope.equal_elem(0.0), 1.0);
         let sum = y.sum_dim(1);
         let shift = low - (sum.clone() - sum.detach()) / slope;
         let z = (scores + shift) * self.alpha;
-        // −softplus(−z)
-        let log = z.clone().clamp_max(0.0) - z.abs().neg().exp().log1p();
-        let log = log.mask_fill(all.expand(rows.scores.dims()), 0.0);
+        let log = log_sigmoid_of(&z).mask_fill(all.expand(rows.scores.dims()), 0.0);
         Some(composed::fill(log, removed, f64::NEG_INFINITY))
     }
+}
+
+/// −softplus(−z): its gradient keeps all digits where the logistic is near 1, which that of the logistic itself does not.
+fn log_sigmoid_of(z: &Tensor<2>) -> Tensor<2> {
+    // Each side on its own, the argument of the side not taken replaced: a clamp or a size has no slope at 0.
+    let below = z.clone().lower_elem(0.0);
+    let (above, under) = (z.clone().mask_fill(below.clone(), 0.0), z.clone().mask_fill(below.clone().bool_not(), 0.0));
+    let above = above.neg().exp().log1p().neg();
+    above.mask_where(below, under.clone() - under.exp().log1p())
 }
 
 /// 1/(1 + e^−z).
@@ -218,21 +225,27 @@ impl RowMap for LogSoftTopkRow {
 
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
-        let one = T::one();
         if T::of(self.k) >= T::of(row.x.len() as f64) {
             return dx.fill(T::zero());
         }
-        // 1 − σ from ln σ: one minus an exponential would lose what a membership near 1 still lacks.
-        for (dx, &y) in dx.iter_mut().zip(row.y) {
-            *dx = -(y + y * y * second_order(-y, y.exp_exact()));
-        }
-        let [pull, size] = lanes::lane_sums_of_pairs(dx, row.g, |rest, g| [rest * g, rest * (one - rest)]);
+        let [pull, size] = lanes::lane_sums_of_pairs(row.y, row.g, |y, g| {
+            let (p, rest) = membership(y);
+            [rest * g, rest * p]
+        });
         let mean = if size > T::zero() { pull / size } else { T::zero() };
         let alpha = T::of(self.alpha);
-        for (dx, &g) in dx.iter_mut().zip(row.g) {
-            *dx = alpha * *dx * (g - (one - *dx) * mean);
+        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+            let (p, rest) = membership(y);
+            *dx = alpha * rest * (g - p * mean);
         }
     }
+}
+
+/// p = e^y and 1 − p, each to its own last digit: one minus the other would lose what a membership near 0 or 1 still is.
+#[inline(always)]
+fn membership<T: Real>(y: T) -> (T, T) {
+    let p = y.exp_exact();
+    (p, -(y + y * y * second_order(-y, p)))
 }
 
 /// The top-k loss of one class: minus the logarithm of its soft membership in the k largest.

@@ -57,25 +57,25 @@ fn entmax_at_and_near_alpha_one_is_softmax() {
     }
 }
 
-/// "Visible error for large alpha in f32": the weights still sum to 1, and agree with f64 wherever a change of the last bit
-/// of a score would not move them further.
+/// "Visible error for large alpha in f32": the weights still sum to 1, and a row agrees with f64 unless one of its weights has
+/// only just begun. Such a weight rises with the slope p^(2 − α) in its score, which f32 itself does not resolve.
 #[test]
 fn entmax_of_large_alpha_is_accurate_in_single_precision() {
     for alpha in [2.5, 3.0, 4.0, 8.0, 16.0] {
-        let (rows, n) = (20, 31);
+        let (rows, n, mut compared) = (60, 5, 0);
         let x = tensor(&normal(3, rows * n, 0.5), n, DType::F32);
         let got = weights(&entmax(alpha, DType::F32), x.clone());
         let want = weights(&entmax(alpha, DType::F64), x.cast(DType::F64));
         for (row, (got, want)) in got.chunks(n).zip(want.chunks(n)).enumerate() {
             assert_close(&format!("sum of row {row} at alpha {alpha}"), &[got.iter().sum()], &[1.0], 1e-6, 0.0);
-            // dp/dscore = p^(2 − α): a weight that has just begun rises steeply, and f32 holds scores to 1e-7. What such a
-            // weight is off, the others give or take.
-            let begun = got.iter().zip(want).map(|(got, want)| got.min(*want)).filter(|&p| p > 0.0);
-            let steepest = begun.fold(1.0f64, f64::min).max(1e-3).powf(2.0 - alpha).min(1e6);
-            for (got, want) in got.iter().zip(want) {
-                assert!((got - want).abs() < 1e-6 * (2.0 + alpha * steepest), "alpha {alpha}: {got} and {want}");
+            let steepest =
+                got.iter().chain(want).filter(|&&p| p > 0.0).fold(1.0f64, |min, p| min.min(*p)).powf(2.0 - alpha);
+            if steepest < 1e3 {
+                compared += 1;
+                assert_close(&format!("row {row} at alpha {alpha}"), got, want, 0.0, 1e-6 * (2.0 + steepest));
             }
         }
+        assert!(compared > rows / 4, "only {compared} rows at alpha {alpha}");
     }
 }
 
