@@ -2,10 +2,15 @@
 //! instruction sets.
 use std::fmt::Debug;
 
+use burn::tensor::{Int, Tensor};
+
 use super::{
     Double, Half, Precision, Single,
     isa::{self, Job},
 };
+
+/// A loss in tensor operations: logits `[rows, n]` and classes `[rows]` to the loss and the sum of each row, `[rows]`.
+pub type ComposedNll = Box<dyn Fn(Tensor<2>, Tensor<1, Int>) -> (Tensor<1>, Tensor<1>)>;
 
 /// The loss of one row against one class, written once for every [`Precision`].
 ///
@@ -21,6 +26,12 @@ pub trait RowNll: Debug + Send + Sync + 'static {
     /// `dx = g ∂loss/∂x` and `dparams = g ∂loss/∂params`, recomputed from the logits and the row's sum. What `dx` and
     /// `dparams` hold before is unspecified.
     fn vjp<P: Precision>(&self, row: NllRow<'_, P::T>, back: NllBack<P::T>, dx: &mut [P::T], dparams: &mut [P::T]);
+
+    /// The loss in tensor operations, in the dtype of the logits and for all of their entries, for devices without
+    /// loss kernels; `None` is refused there.
+    fn composed(&self) -> Option<ComposedNll> {
+        None
+    }
 }
 
 /// One row and its class.
@@ -103,11 +114,16 @@ pub trait LossKernelOf<P: Precision>: Debug + Send + Sync {
 pub trait LossKernel: LossKernelOf<Half> + LossKernelOf<Single> + LossKernelOf<Double> + 'static {
     /// Number of per-row parameters.
     fn n_params(&self) -> usize;
+    /// The loss in tensor operations; see [`RowNll::composed`].
+    fn composed(&self) -> Option<ComposedNll>;
 }
 
 impl<K: RowNll> LossKernel for K {
     fn n_params(&self) -> usize {
         K::N_PARAMS
+    }
+    fn composed(&self) -> Option<ComposedNll> {
+        RowNll::composed(self)
     }
 }
 

@@ -1,17 +1,20 @@
 //! Collapse-free softmax cross entropy.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use kiln_registry::Entry;
 use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows, composed};
 use crate::{
     Init,
-    kernel::{NllBack, NllRow, Precision, Real, RowNll, lanes},
-    normalizer::SoftmaxNll,
+    kernel::{ComposedNll, Keep, NllBack, NllRow, Precision, Real, RowNll, lanes},
+    normalizer::{self, SoftmaxNll},
 };
 
 /// Parameters of [`CeExact`].
@@ -58,6 +61,10 @@ impl Objective for CeExact {
     fn dtype(&self) -> LossDtype {
         self.dtype
     }
+
+    fn check_device(&self, device: &Device) -> Result<(), String> {
+        composed::check(&ExactNll, self.dtype, device)
+    }
 }
 
 /// The row maths of [`CeExact`]. Its row sum is the one a softmax loss would divide by.
@@ -103,5 +110,23 @@ impl RowNll for ExactNll {
             *dx = P::round(*dx * scale);
         }
         dx[row.target] = P::round(-(sigmoid * g));
+    }
+
+    fn composed(&self) -> Option<ComposedNll> {
+        Some(Box::new(|logits, target| {
+            let (_, row_sum) = RowNll::composed(&SoftmaxNll { sum: SumOrder::Lanes })
+                .expect("softmax has a form in tensor operations")(
+                logits.clone().detach(), target.clone()
+            );
+            let not_rivals = normalizer::composed::one_hot(&target, &logits)
+                .bool_or(normalizer::composed::removed(&logits, &Keep::All));
+            let rivals = logits.clone().mask_fill(not_rivals.clone(), f64::NEG_INFINITY);
+            let max = rivals.detach().max_dim(1);
+            let terms = (logits.clone() - max.clone()).mask_fill(not_rivals, f64::NEG_INFINITY).exp();
+            let log_sum = normalizer::composed::sum_or_one(terms).log() + max;
+            let d = log_sum.squeeze_dim::<1>(1) - normalizer::composed::at(logits, target);
+            let above = d.clone().clamp_min(0.0);
+            (above + normalizer::composed::log_1p(d.abs().neg().exp()), row_sum)
+        }))
     }
 }

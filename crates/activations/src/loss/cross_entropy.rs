@@ -1,10 +1,13 @@
 //! Cross entropy.
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows, composed};
 use crate::{
     Init,
     kernel::Keep,
@@ -76,6 +79,10 @@ impl Objective for CrossEntropy {
 
     fn check(&self) -> Result<(), String> {
         log_form(self.normalizer_name, self.normalizer.nll(self.sum).is_some())
+    }
+
+    fn check_device(&self, device: &Device) -> Result<(), String> {
+        self.normalizer.nll(self.sum).map_or(Ok(()), |kernel| composed::check(&*kernel, self.dtype, device))
     }
 }
 

@@ -4,7 +4,7 @@
 //! and their mean stay in that precision, and the gradient is cast back to the logits' dtype at one place.
 use std::{fmt::Debug, sync::Arc};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Int, Tensor};
 use kiln_registry::registry;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod ce_exact;
+mod composed;
 mod cross_entropy;
 mod precision;
 mod target;
@@ -51,6 +52,17 @@ pub trait Objective: Debug + Send + Sync {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Checks that the loss can be computed on `device`.
+    ///
+    /// # Errors
+    /// If it cannot; the message says why and what to choose instead.
+    fn check_device(&self, device: &Device) -> Result<(), String> {
+        if kernel::supports(device) {
+            return Ok(());
+        }
+        Err("this loss needs the loss kernels of the CPU; choose the device flex".into())
+    }
 }
 
 /// What a loss says about a batch; every tensor in the loss's own precision.
@@ -81,20 +93,29 @@ impl LossConfig {
         // The rule stands in the loss, which is built here only to be asked.
         self.init(&Init::sample()).check()
     }
+
+    /// Checks that the loss can be computed on `device`.
+    ///
+    /// # Errors
+    /// If it cannot: losses have kernels on the CPU; elsewhere those that have a form in tensor operations run in
+    /// `f32`.
+    pub fn check_device(&self, device: &Device) -> Result<(), String> {
+        self.init(&Init::sample()).check_device(device)
+    }
 }
 
 /// `S_i = Σ_j exp(z_ij − max_j z_ij)` of each row (`[rows]`), by the very sum that a softmax loss of this precision and
 /// order divides by. Not differentiated.
 ///
 /// # Panics
-/// If the logits' device has no row operations.
+/// If the logits' device cannot compute a loss of this precision and order ([`LossConfig::check_device`]).
 pub fn softmax_row_sum(logits: Tensor<2>, dtype: LossDtype, sum: SumOrder) -> Tensor<1> {
     let logits = logits.detach();
     let any_class = Tensor::zeros([logits.dims()[0]], &logits.device());
-    kernel::row_loss(logits, None, any_class, &Keep::All, Arc::new(SoftmaxNll { sum }), dtype).1
+    row_losses(logits, None, any_class, Arc::new(SoftmaxNll { sum }), dtype).1
 }
 
-/// The loss of every row by one kernel, as an [`Objective`] gives it back.
+/// The loss of every row, as an [`Objective`] gives it back.
 fn by_rows(
     logits: Tensor<2>,
     row_params: Option<Tensor<2>>,
@@ -103,6 +124,22 @@ fn by_rows(
     dtype: LossDtype,
 ) -> LossOutput {
     let Target::Classes(classes) = target;
-    let (rows, row_sum) = kernel::row_loss(logits, row_params, classes.clone(), &Keep::All, kernel, dtype);
-    LossOutput { mean: kernel::row_mean(rows.clone()), rows, row_sum }
+    let (rows, row_sum) = row_losses(logits, row_params, classes.clone(), kernel, dtype);
+    let mean = if kernel::supports(&rows.device()) { kernel::row_mean(rows.clone()) } else { rows.clone().mean() };
+    LossOutput { mean, rows, row_sum }
+}
+
+/// The loss and the sum of every row, by the device's kernel or composed of tensor operations.
+fn row_losses(
+    logits: Tensor<2>,
+    row_params: Option<Tensor<2>>,
+    classes: Tensor<1, Int>,
+    kernel: Arc<dyn LossKernel>,
+    dtype: LossDtype,
+) -> (Tensor<1>, Tensor<1>) {
+    if kernel::supports(&logits.device()) {
+        kernel::row_loss(logits, row_params, classes, &Keep::All, kernel, dtype)
+    } else {
+        composed::rows(logits, classes, &*kernel, dtype)
+    }
 }

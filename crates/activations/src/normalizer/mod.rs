@@ -20,7 +20,7 @@ use crate::{
     loss::SumOrder,
 };
 
-mod composed;
+pub(crate) mod composed;
 mod laws;
 mod softmax;
 mod stablemax;
@@ -89,9 +89,10 @@ pub trait Normalize: Debug + Send + Sync {
     /// Weights of each row: `[rows, n]` to `[rows, n]`.
     fn rows(&self, scores: Tensor<2>, keep: &Keep, ctx: &Ctx) -> Tensor<2> {
         let _ = ctx;
-        if kernel::supports(&scores.device()) {
+        let map = self.kernel();
+        if kernel::runs(&*map, &scores.device()) {
             let params = self.row_params(&scores, keep);
-            kernel::row_map(scores, params, keep, self.kernel())
+            kernel::row_map(scores, params, keep, map)
         } else {
             self.composed(scores, keep)
         }
@@ -101,9 +102,10 @@ pub trait Normalize: Debug + Send + Sync {
     /// form.
     fn log_rows(&self, scores: Tensor<2>, keep: &Keep, ctx: &Ctx) -> Option<Tensor<2>> {
         let _ = ctx;
-        if kernel::supports(&scores.device()) {
+        let map = self.log_kernel()?;
+        if kernel::runs(&*map, &scores.device()) {
             let params = self.row_params(&scores, keep);
-            Some(kernel::row_map(scores, params, keep, self.log_kernel()?))
+            Some(kernel::row_map(scores, params, keep, map))
         } else {
             self.composed_log(scores, keep)
         }

@@ -1,7 +1,10 @@
 //! Softmax.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor},
+};
 use kiln_registry::Entry;
 use num_traits::Float as _;
 use schemars::JsonSchema;
@@ -10,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{Keep, Laws, Normalize, composed};
 use crate::{
     Init,
-    kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    kernel::{
+        AtInfinity, ComposedNll, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes,
+    },
     loss::SumOrder,
 };
 
@@ -104,6 +109,11 @@ impl RowMap for SoftmaxRow {
             *dx = y * (g - mean);
         }
     }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::ratio::<SoftmaxRow>())
+    }
 }
 
 /// y = (x − m) − ln S;  dx = g − exp(y) Σ g.
@@ -131,6 +141,42 @@ impl RowMap for LogSoftmaxRow {
         let sum = lanes::lane_sum(row.g);
         for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
             *dx = g - y.exp_exact() * sum;
+        }
+    }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::log_ratio::<SoftmaxRow>())
+    }
+}
+
+/// f = exp(x − m).
+#[cfg(feature = "cube")]
+mod on_cube {
+    use super::SoftmaxRow;
+    use crate::kernel::cube::{
+        CubeRatio,
+        cubecl::{self, prelude::*},
+    };
+
+    #[cube]
+    impl CubeRatio for SoftmaxRow {
+        const SHIFTED: bool = true;
+
+        fn numerator<C: Float>(x: C, shift: C, _params: &Sequence<C>) -> C {
+            (x - shift).exp()
+        }
+
+        fn log_numerator<C: Float>(x: C, shift: C, _params: &Sequence<C>) -> C {
+            x - shift
+        }
+
+        fn slope<C: Float>(_x: C, _params: &Sequence<C>) -> C {
+            C::new(1.0_f32)
+        }
+
+        fn param_slope<C: Float>(_x: C, _params: &Sequence<C>, #[comptime] _which: u32) -> C {
+            C::new(0.0_f32)
         }
     }
 }
@@ -172,5 +218,18 @@ impl RowNll for SoftmaxNll {
         // One rounding: exp l_y is 1 − 2⁻²³ or so before a row collapses, and a product rounded on its own would
         // lose up to half of what is left of the gradient there.
         dx[row.target] = P::round(log_weight.exp_exact().mul_add(g, -g));
+    }
+
+    /// In the order of the device's own sums.
+    fn composed(&self) -> Option<ComposedNll> {
+        (self.sum == SumOrder::Lanes).then(|| {
+            Box::new(|logits: Tensor<2>, target: Tensor<1, Int>| {
+                let removed = composed::removed(&logits, &Keep::All);
+                let (_, sum, shifted) = composed_terms(logits, &Keep::All);
+                let sum = sum.squeeze_dim::<1>(1);
+                let of_target = composed::at(composed::fill(shifted, removed, f64::NEG_INFINITY), target);
+                (sum.clone().log() - of_target, sum.detach())
+            }) as ComposedNll
+        })
     }
 }

@@ -1,7 +1,10 @@
 //! StableMax.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor},
+};
 use kiln_registry::Entry;
 use num_traits::Float;
 use schemars::JsonSchema;
@@ -10,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{Keep, Laws, Normalize, composed};
 use crate::{
     Init,
-    kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
+    kernel::{
+        AtInfinity, ComposedNll, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes,
+    },
     loss::SumOrder,
 };
 
@@ -82,12 +87,7 @@ impl Normalize for StableMax {
     }
 
     fn composed(&self, scores: Tensor<2>, keep: &Keep) -> Tensor<2> {
-        let removed = composed::removed(&scores, keep);
-        // The argument of the branch not taken is clamped: at x = 1 it would divide by 0.
-        let below = scores.clone().clamp_max(0.0).neg().add_scalar(1.0).recip();
-        let above = scores.clone().add_scalar(1.0);
-        let growth = below.mask_where(scores.greater_equal_elem(0.0), above);
-        let growth = composed::fill(growth, removed, 0.0);
+        let growth = composed_growth(&scores, keep);
         growth.clone() / composed::sum_or_one(growth)
     }
 
@@ -98,6 +98,16 @@ impl Normalize for StableMax {
         let sum = composed::sum_or_one(composed::fill(log.clone().exp(), removed.clone(), 0.0));
         Some(composed::fill(log - sum.log(), removed, f64::NEG_INFINITY))
     }
+}
+
+/// s(x) with 0 at removed entries.
+fn composed_growth(scores: &Tensor<2>, keep: &Keep) -> Tensor<2> {
+    let removed = composed::removed(scores, keep);
+    // The argument of the branch not taken is clamped: at x = 1 it would divide by 0.
+    let below = scores.clone().clamp_max(0.0).neg().add_scalar(1.0).recip();
+    let above = scores.clone().add_scalar(1.0);
+    let growth = below.mask_where(scores.clone().greater_equal_elem(0.0), above);
+    composed::fill(growth, removed, 0.0)
 }
 
 /// s(x): one division whatever the sign.
@@ -146,6 +156,11 @@ impl RowMap for StableMaxRow {
             *dx = y * (g - mean) / (T::one() + x.abs());
         }
     }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::ratio::<StableMaxRow>())
+    }
 }
 
 /// y = ln s(x) − ln S;  dx = (g − exp(y) Σ g) / (1 + |x|).
@@ -172,6 +187,45 @@ impl RowMap for LogStableMaxRow {
         let sum = lanes::lane_sum(row.g);
         for (((dx, &x), &y), &g) in dx.iter_mut().zip(row.x).zip(row.y).zip(row.g) {
             *dx = (g - y.exp_exact() * sum) / (T::one() + x.abs());
+        }
+    }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::log_ratio::<StableMaxRow>())
+    }
+}
+
+/// f = s(x).
+#[cfg(feature = "cube")]
+mod on_cube {
+    use super::StableMaxRow;
+    use crate::kernel::cube::{
+        CubeRatio,
+        cubecl::{self, prelude::*},
+        log_1p,
+    };
+
+    #[cube]
+    impl CubeRatio for StableMaxRow {
+        const SHIFTED: bool = false;
+
+        fn numerator<C: Float>(x: C, _shift: C, _params: &Sequence<C>) -> C {
+            let size = C::new(1.0_f32) + x.abs();
+            select(x >= C::new(0.0_f32), size, C::new(1.0_f32) / size)
+        }
+
+        fn log_numerator<C: Float>(x: C, _shift: C, _params: &Sequence<C>) -> C {
+            let log = log_1p::<C>(x.abs());
+            select(x >= C::new(0.0_f32), log, C::new(0.0_f32) - log)
+        }
+
+        fn slope<C: Float>(x: C, _params: &Sequence<C>) -> C {
+            C::new(1.0_f32) / (C::new(1.0_f32) + x.abs())
+        }
+
+        fn param_slope<C: Float>(_x: C, _params: &Sequence<C>, #[comptime] _which: u32) -> C {
+            C::new(0.0_f32)
         }
     }
 }
@@ -244,5 +298,24 @@ impl RowNll for StableMaxNll {
             StableMaxForm::Log1p => -(rivals / all) * g / size,
             StableMaxForm::Ratio => (P::round(target / all) - P::T::of(1.0)) * g / size,
         });
+    }
+
+    /// In the order of the device's own sums; the target's growth is left out of the rivals' sum, as in the kernel.
+    fn composed(&self) -> Option<ComposedNll> {
+        let form = self.form;
+        (self.sum == SumOrder::Lanes).then(|| {
+            Box::new(move |logits: Tensor<2>, target: Tensor<1, Int>| {
+                let growth = composed_growth(&logits, &Keep::All);
+                let is_target = composed::one_hot(&target, &logits);
+                let of_target = composed::at(growth.clone(), target);
+                let rivals = composed::fill(growth, is_target, 0.0).sum_dim(1).squeeze_dim::<1>(1);
+                let sum = rivals.clone() + of_target.clone();
+                let loss = match form {
+                    StableMaxForm::Log1p => composed::log_1p(rivals / of_target),
+                    StableMaxForm::Ratio => (of_target / sum.clone()).log().neg(),
+                };
+                (loss, sum.detach())
+            }) as ComposedNll
+        })
     }
 }
