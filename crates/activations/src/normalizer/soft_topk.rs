@@ -116,7 +116,7 @@ impl Normalize for SoftTopk {
         let shift = low - (sum.clone() - sum.detach()) / slope;
         let z = (scores + shift) * self.alpha;
         // −softplus(−z)
-        let log = z.clone().clamp_max(0.0) - z.abs().neg().exp().log1p();
+        let log = z.clone().clamp_max(0.0) - composed::log_1p(z.abs().neg().exp());
         let log = log.mask_fill(all.expand(rows.scores.dims()), 0.0);
         Some(composed::fill(log, removed, f64::NEG_INFINITY))
     }
