@@ -1,6 +1,8 @@
 //! A map of one row, and the object that carries it across rows, scalars and instruction sets.
 use std::fmt::Debug;
 
+#[cfg(feature = "cube")]
+use super::cube::CubeMap;
 use super::{
     Real,
     isa::{self, Job},
@@ -33,6 +35,12 @@ pub trait RowMap: Debug + Send + Sync + 'static {
 
     /// `dx = gᵀ ∂y/∂x` and `dparams = gᵀ ∂y/∂params`. What `dx` and `dparams` hold before is unspecified.
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], dparams: &mut [T]);
+
+    /// The same map for devices that CubeCL compiles for; a map without it runs composed there.
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<CubeMap> {
+        None
+    }
 }
 
 /// What the backward pass of one row starts from.
@@ -96,6 +104,9 @@ pub trait RowKernel: RowKernelOf<f32> + RowKernelOf<f64> + 'static {
     fn is_log(&self) -> bool;
     /// What becomes of a row in which a score is +∞.
     fn at_infinity(&self) -> AtInfinity;
+    /// The map's cube code; see [`RowMap::cube`].
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<CubeMap>;
 }
 
 impl<K: RowMap> RowKernel for K {
@@ -107,6 +118,10 @@ impl<K: RowMap> RowKernel for K {
     }
     fn at_infinity(&self) -> AtInfinity {
         K::AT_INFINITY
+    }
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<CubeMap> {
+        RowMap::cube(self)
     }
 }
 

@@ -12,7 +12,9 @@
 //! maths sees them, settles rows with NaN or infinities, converts half types, chooses the instruction set and
 //! spreads the blocks over the threads. Results have the same bits on every CPU and thread count.
 //!
-//! Devices are those [`supports`] names: flex works on the tensors' own memory, ndarray through a copy on the host.
+//! All of them run on the devices that [`supports`] names: flex works on the tensors' own memory, ndarray through a copy
+//! on the host. CubeCL devices (wgpu, vulkan, cuda) run the maps that have cube code, see [`runs`]; whatever has no
+//! kernel on a device is composed of tensor operations.
 use std::sync::Arc;
 
 use burn::{
@@ -22,6 +24,8 @@ use burn::{
 
 use crate::loss::LossDtype;
 
+#[cfg(feature = "cube")]
+pub mod cube;
 mod drive_loss;
 mod drive_map;
 mod elementary;
@@ -71,7 +75,8 @@ pub use seeded::{SeedOps, seeded};
 pub(crate) use topk::largest;
 pub use topk::{TopkOps, TopkSaved, TopkVjps, row_topk};
 
-/// Whether the row operations run on `device`. On any other they would panic, so ask when a config is resolved.
+/// Whether every row operation runs on `device`. On another one only the maps that [run](runs) there do, and the
+/// other operations panic, so ask first.
 pub fn supports(device: &Device) -> bool {
     fn listed(device: &DispatchDevice) -> bool {
         match device {
@@ -87,13 +92,23 @@ pub fn supports(device: &Device) -> bool {
     listed(device.as_dispatch())
 }
 
+/// Whether [`row_map`] with this kernel runs on `device`; otherwise the map is to be composed of tensor operations.
+pub fn runs(kernel: &dyn RowKernel, device: &Device) -> bool {
+    #[cfg(feature = "cube")]
+    if cube::is_cube(device) {
+        return kernel.cube().is_some();
+    }
+    let _ = kernel;
+    supports(device)
+}
+
 /// Applies a map to every row of `scores`.
 ///
 /// # Shapes
 /// - `scores`, result: `[rows, n]`; `row_params`: `[rows, P]` in the dtype of the scores, `None` if P = 0
 ///
 /// # Panics
-/// If the device is not [supported](supports) or a shape does not fit.
+/// If the kernel does not [run](runs) on the device or a shape does not fit.
 pub fn row_map(scores: Tensor<2>, row_params: Option<Tensor<2>>, keep: &Keep, kernel: Arc<dyn RowKernel>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as RowOps>::row_map(
         scores.into_dispatch(),

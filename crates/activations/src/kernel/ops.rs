@@ -45,7 +45,12 @@ pub enum RowParams<B: Backend> {
 }
 
 /// The row operations of a backend.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Autodiff
+)]
 pub trait RowOps: Backend {
     /// A map over every row: `[rows, n]` to `[rows, n]`.
     fn row_map(

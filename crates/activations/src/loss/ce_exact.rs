@@ -1,21 +1,17 @@
 //! Collapse-free softmax cross entropy.
 use std::sync::Arc;
 
-use burn::{
-    module::Module,
-    tensor::{Int, Tensor},
-};
-use half::f16;
+use burn::{module::Module, tensor::Tensor};
 use kiln_registry::Entry;
 use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, at_class, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
 use crate::{
     Init,
     kernel::{NllBack, NllRow, Precision, Real, RowNll, lanes},
-    normalizer::SoftmaxNll,
+    normalizer::{SoftmaxNll, composed},
 };
 
 /// Parameters of [`CeExact`].
@@ -56,7 +52,7 @@ pub struct CeExact {
 
 impl Objective for CeExact {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
-        by_rows(logits, None, target, Arc::new(ExactNll), self.dtype)
+        by_rows(self, logits, None, target, Arc::new(ExactNll))
     }
 
     fn dtype(&self) -> LossDtype {
@@ -65,19 +61,17 @@ impl Objective for CeExact {
 
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
         let Target::Classes(classes) = target;
-        let [rows, n] = logits.dims();
-        let place = Tensor::<1, Int>::arange(0..n as i64, &logits.device()).cast(classes.dtype());
-        let is_target = place.unsqueeze_dim::<2>(0).expand([rows, n]);
-        let is_target = is_target.equal(classes.clone().unsqueeze_dim::<2>(1).expand([rows, n]));
-        let own = at_class(logits.clone(), classes);
-        let masked = is_target.bool_or(logits.clone().detach().equal_elem(f64::NEG_INFINITY));
+        let own = composed::at_class(logits.clone(), classes);
+        let masked = logits.clone().detach().equal_elem(f64::NEG_INFINITY);
+        let masked = masked.bool_or(composed::is_class(classes, &logits));
         // d = ln Σ exp of the rivals − z_y; −∞ without any.
-        let max = logits.clone().detach().mask_fill(masked.clone(), f64::from(f16::MIN)).max_dim(1);
+        let max = logits.clone().detach().mask_fill(masked.clone(), f64::NEG_INFINITY).max_dim(1);
+        let max = max.clone().mask_fill(max.equal_elem(f64::NEG_INFINITY), 0.0);
         let sum = (logits - max.clone()).mask_fill(masked, f64::NEG_INFINITY).exp().sum_dim(1).squeeze_dim::<1>(1);
         let alone = sum.clone().detach().equal_elem(0.0);
         let d = sum.mask_fill(alone.clone(), 1.0).log() + max.squeeze_dim::<1>(1) - own;
         // softplus; its branch not taken stays finite.
-        let softplus = d.clone().clamp_min(0.0) + d.abs().neg().exp().log1p();
+        let softplus = d.clone().clamp_min(0.0) + composed::log_1p(d.abs().neg().exp());
         softplus.mask_fill(alone, 0.0)
     }
 }

@@ -4,7 +4,7 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, at_class, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
 use crate::{
     Ctx, Init, Keep,
     normalizer::{Heads, Normalizer, NormalizerConfig, Rows},
@@ -66,19 +66,23 @@ impl Objective for CrossEntropy {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
         let kernel = self.normalizer.nll(self.sum).expect("`check` lets only maps with a log form pass");
         let row_params = self.normalizer.row_params(&logits, Heads::ONE);
-        by_rows(logits, row_params, target, kernel, self.dtype)
+        by_rows(self, logits, row_params, target, kernel)
     }
 
     fn dtype(&self) -> LossDtype {
         self.dtype
     }
 
+    fn sum(&self) -> SumOrder {
+        self.sum
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
         let Target::Classes(classes) = target;
         let params = self.normalizer.row_params(&logits, Heads::ONE);
         let rows = Rows { scores: logits, params, keep: &Keep::All };
-        let log = self.normalizer.composed_log(&rows, &Ctx::eval(0, 0));
-        at_class(log.expect("`check` lets only maps with a log form pass"), classes).neg()
+        let rows = self.normalizer.composed_nll(&rows, classes, &Ctx::eval(0, 0));
+        rows.expect("`check` lets only maps with a log form pass")
     }
 
     fn check(&self) -> Result<(), String> {

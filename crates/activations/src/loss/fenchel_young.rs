@@ -5,10 +5,10 @@ use kiln_registry::{Entry, Tagged};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, at_class, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
 use crate::{
     Ctx, Init, Keep,
-    normalizer::{Heads, Normalizer, NormalizerConfig, Rows},
+    normalizer::{Heads, Normalizer, NormalizerConfig, Rows, composed::at_class},
 };
 
 /// Parameters of [`FenchelYoung`].
@@ -82,11 +82,15 @@ impl Objective for FenchelYoung {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
         let kernel = self.normalizer.fenchel_young(self.sum).expect("`check` lets only maps with such a loss pass");
         let row_params = self.normalizer.row_params(&logits, Heads::ONE);
-        by_rows(logits, row_params, target, kernel, self.dtype)
+        by_rows(self, logits, row_params, target, kernel)
     }
 
     fn dtype(&self) -> LossDtype {
         self.dtype
+    }
+
+    fn sum(&self) -> SumOrder {
+        self.sum
     }
 
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {

@@ -4,7 +4,7 @@
 //! and their mean stay in that precision, and the gradient is cast back to the logits' dtype at one place.
 use std::{fmt::Debug, sync::Arc};
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use kiln_registry::registry;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod ce_exact;
+mod composed;
 mod cross_entropy;
 mod fenchel_young;
 mod noisy_softmax;
@@ -49,9 +50,14 @@ pub trait Objective: Debug + Send + Sync {
     /// The precision the loss is computed in.
     fn dtype(&self) -> LossDtype;
 
+    /// The order of the row sums.
+    fn sum(&self) -> SumOrder {
+        SumOrder::default()
+    }
+
     /// The loss of each row (`[rows]`) by its definition: in tensor operations and in the dtype of the logits, whatever the
-    /// loss's own precision. It is the independent check of [`Objective::forward`], value and gradient, and says nothing
-    /// of rows with NaN or +∞.
+    /// loss's own precision. It is the independent check of [`Objective::forward`], value and gradient, and its form on
+    /// devices without loss kernels. It says nothing of rows with NaN or +∞, nor of a target at −∞.
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1>;
 
     /// Checks what no single parameter can know.
@@ -60,6 +66,15 @@ pub trait Objective: Debug + Send + Sync {
     /// If the parameters do not fit each other; the message says what to choose instead.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Checks that the loss can be computed on `device`. The CPU has kernels for every loss; elsewhere a loss is composed of
+    /// tensor operations, in `f32` and with sums in the device's own order.
+    ///
+    /// # Errors
+    /// If it cannot; the message says why and what to choose instead.
+    fn check_device(&self, device: &Device) -> Result<(), String> {
+        composed::check(self.dtype(), self.sum(), device)
     }
 }
 
@@ -71,8 +86,9 @@ pub struct LossOutput {
     /// Loss of each row (`[rows]`), in nats.
     pub rows: Tensor<1>,
     /// The sum each row was divided by (`[rows]`): `S_i = Σ_j exp(z_ij − max_j z_ij)` for softmax and
-    /// [`CeExact`], the map's own sum for another map. Not differentiated.
-    pub row_sum: Tensor<1>,
+    /// [`CeExact`], the map's own sum for another map. Not differentiated. `None` on a device without loss kernels, where
+    /// the composed loss does not say it; [`softmax_row_sum`] does.
+    pub row_sum: Option<Tensor<1>>,
 }
 
 impl Default for LossConfig {
@@ -91,33 +107,43 @@ impl LossConfig {
         // The rule stands in the loss, which is built here only to be asked.
         self.init(&Init::sample()).check()
     }
+
+    /// Checks that the loss can be computed on `device`; see [`Objective::check_device`].
+    ///
+    /// # Errors
+    /// If it cannot; the message says why and what to choose instead.
+    pub fn check_device(&self, device: &Device) -> Result<(), String> {
+        self.init(&Init::sample()).check_device(device)
+    }
 }
 
 /// `S_i = Σ_j exp(z_ij − max_j z_ij)` of each row (`[rows]`), by the very sum that a softmax loss of this precision and
 /// order divides by. Not differentiated.
 ///
 /// # Panics
-/// If the logits' device has no row operations.
+/// If the logits' device does not compute losses of this precision and order ([`LossConfig::check_device`]).
 pub fn softmax_row_sum(logits: Tensor<2>, dtype: LossDtype, sum: SumOrder) -> Tensor<1> {
     let logits = logits.detach();
+    if !kernel::supports(&logits.device()) {
+        return composed::softmax_row_sum(logits, dtype, sum);
+    }
     let any_class = Tensor::zeros([logits.dims()[0]], &logits.device());
     kernel::row_loss(logits, None, any_class, &Keep::All, Arc::new(SoftmaxNll { sum }), dtype).1
 }
 
-/// The entry of each row at its class (`[rows]`).
-fn at_class(x: Tensor<2>, classes: &Tensor<1, Int>) -> Tensor<1> {
-    x.gather(1, classes.clone().unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1)
-}
-
-/// The loss of every row by one kernel, as an [`Objective`] gives it back.
+/// What `loss` gives back: the loss of every row by this kernel, or composed on a device without loss kernels.
 fn by_rows(
+    loss: &dyn Objective,
     logits: Tensor<2>,
     row_params: Option<Tensor<2>>,
     target: &Target,
     kernel: Arc<dyn LossKernel>,
-    dtype: LossDtype,
 ) -> LossOutput {
+    if !kernel::supports(&logits.device()) {
+        let rows = composed::rows(loss, logits, target);
+        return LossOutput { mean: rows.clone().mean(), rows, row_sum: None };
+    }
     let Target::Classes(classes) = target;
-    let (rows, row_sum) = kernel::row_loss(logits, row_params, classes.clone(), &Keep::All, kernel, dtype);
-    LossOutput { mean: kernel::row_mean(rows.clone()), rows, row_sum }
+    let (rows, row_sum) = kernel::row_loss(logits, row_params, classes.clone(), &Keep::All, kernel, loss.dtype());
+    LossOutput { mean: kernel::row_mean(rows.clone()), rows, row_sum: Some(row_sum) }
 }

@@ -1,11 +1,12 @@
 //! Noisy softmax: cross entropy that keeps the target's logit down while training.
-use std::sync::Arc;
-
 use burn::tensor::{Int, Tensor, TensorData};
 use kiln_stream::Draws;
 
-use super::{LossDtype, LossOutput, SumOrder, Target, by_rows};
-use crate::normalizer::{SoftmaxNll, root};
+use super::{CrossEntropy, CrossEntropyConfig, LossDtype, LossOutput, Objective as _, Target};
+use crate::{
+    Init,
+    normalizer::{composed, root},
+};
 
 /// How far noise lowers the target's logit, given one draw ξ ~ N(0, 1) per row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl NoisySoftmax {
         let xi = Tensor::from_data(TensorData::new(xi, shape), (&logits.device(), logits.dtype()));
         let Target::Classes(classes) = target;
         let lowered = self.lowered(features, weight, logits, classes.clone(), xi);
-        by_rows(lowered, None, target, Arc::new(SoftmaxNll { sum: SumOrder::Lanes }), dtype)
+        softmax_cross_entropy(dtype).forward(lowered, target)
     }
 
     /// The logits with each row's target lowered, for given `|ξ|` (`xi`, `[rows]`); shapes as in [`NoisySoftmax::loss`].
@@ -112,11 +113,7 @@ impl NoisySoftmax {
             xi.dims()
         );
         let noise = xi.unsqueeze_dim::<2>(1) * self.alpha * self.reach(features, weight, target.clone());
-        let place = Tensor::<1, Int>::arange(0..classes as i64, &logits.device()).cast(target.dtype());
-        let other = place
-            .unsqueeze_dim::<2>(0)
-            .expand([rows, classes])
-            .not_equal(target.unsqueeze_dim::<2>(1).expand([rows, classes]));
+        let other = composed::is_class(&target, &logits).bool_not();
         let noise = noise.expand([rows, classes]).mask_fill(other, 0.0);
         logits - noise
     }
@@ -135,6 +132,11 @@ impl NoisySoftmax {
             _ => lengths,
         }
     }
+}
+
+/// The loss of the noisy logits.
+fn softmax_cross_entropy(dtype: LossDtype) -> CrossEntropy {
+    CrossEntropyConfig { dtype, ..Default::default() }.init(&Init::sample())
 }
 
 #[cfg(test)]
@@ -156,8 +158,7 @@ mod tests {
         let xi = Tensor::from_data(TensorData::new(vec![0.8], [1]), (&device(), DType::F64));
         let lowered = noisy.lowered(x.clone(), weight.clone(), logits.clone(), classes(&[target]), xi);
         let noise = values(logits - lowered.clone())[target];
-        let kernel = Arc::new(SoftmaxNll { sum: SumOrder::Lanes });
-        let loss = by_rows(lowered, None, &Target::Classes(classes(&[target])), kernel, LossDtype::F64).mean;
+        let loss = softmax_cross_entropy(LossDtype::F64).forward(lowered, &Target::Classes(classes(&[target]))).mean;
         let grads = loss.clone().backward();
         let of = |leaf: &Tensor<2>| values(leaf.grad(&grads).expect("takes part"));
         (noise, values(loss)[0], of(&x), of(&weight)[3 * target..][..3].to_vec())

@@ -1,8 +1,9 @@
 //! Pieces of the composed forms: maps written in tensor operations, which run on every device and, through autodiff,
 //! check the hand-written gradients.
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::Keep;
+use crate::kernel;
 
 /// Where an entry does not take part: it is not kept, or its score is −∞. `None` if the rows are not looked at.
 pub(super) fn removed(scores: &Tensor<2>, keep: &Keep) -> Tensor<2, Bool> {
@@ -14,7 +15,7 @@ pub(super) fn removed(scores: &Tensor<2>, keep: &Keep) -> Tensor<2, Bool> {
 }
 
 /// `x` with `value` at the removed entries, which get no gradient.
-pub(super) fn fill(x: Tensor<2>, removed: Tensor<2, Bool>, value: f64) -> Tensor<2> {
+pub(crate) fn fill(x: Tensor<2>, removed: Tensor<2, Bool>, value: f64) -> Tensor<2> {
     x.mask_fill(removed, value)
 }
 
@@ -32,7 +33,7 @@ pub(super) fn shannon(weights: Tensor<2>) -> Tensor<2> {
 }
 
 /// The largest score of each row that takes part (`[rows, 1]`), without a gradient; very low for an empty row.
-pub(super) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
+pub(crate) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
     fill(rows.scores.clone().detach(), rows.removed(), f64::MIN).max_dim(1)
 }
 
@@ -40,4 +41,58 @@ pub(super) fn max(rows: &super::Rows<'_>) -> Tensor<2> {
 pub(crate) fn root(x: Tensor<2>) -> Tensor<2> {
     let zero = x.clone().detach().equal_elem(0.0);
     x.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0)
+}
+
+/// Which entry of each row is its class (`[rows, n]`, the shape of `like`).
+pub(crate) fn is_class(classes: &Tensor<1, Int>, like: &Tensor<2>) -> Tensor<2, Bool> {
+    let [rows, n] = like.dims();
+    let place = Tensor::<1, Int>::arange(0..n as i64, &like.device()).cast(classes.dtype());
+    place.unsqueeze_dim::<2>(0).expand([rows, n]).equal(classes.clone().unsqueeze_dim::<2>(1).expand([rows, n]))
+}
+
+/// The entry of each row at its class (`[rows]`).
+pub(crate) fn at_class(x: Tensor<2>, classes: &Tensor<1, Int>) -> Tensor<1> {
+    x.gather(1, classes.clone().unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1)
+}
+
+/// ln(1 + x) of x ≥ 0 to full relative precision.
+///
+/// That of CubeCL is the logarithm of the rounded 1 + x, which is 0 below 6e-8, so that its devices take [`log_1p_series`].
+pub(crate) fn log_1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if kernel::supports(&x.device()) { x.log1p() } else { log_1p_series(x) }
+}
+
+/// ln(1 + x) of x ≥ 0 from sums, products and a logarithm, to the precision of `f32`.
+/// ```text
+/// ln(1 + x) = 2 artanh s = 2 (s + s³/3 + s⁵/5 + …),   s = x / (2 + x),   below x = 1/4
+/// ```
+fn log_1p_series<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let small = x.clone().detach().lower_elem(0.25);
+    // The argument of the branch not taken is replaced, so that it has a finite gradient.
+    let near = x.clone().mask_fill(small.clone().bool_not(), 0.0);
+    let s = near.clone() / near.add_scalar(2.0);
+    let square = s.clone() * s.clone();
+    let series = [1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0]
+        .into_iter()
+        .fold(square.full_like(1.0 / 9.0), |sum, term| (sum * square.clone()).add_scalar(term));
+    let far = x.mask_fill(small.clone(), 1.0).add_scalar(1.0).log();
+    far.mask_where(small, series * s * 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::DType;
+
+    use super::*;
+    use crate::testing::{assert_close, tensor, values};
+
+    #[test]
+    fn log_1p_of_small_and_large_numbers() {
+        let x = [0.0, 1e-30, 1e-9, 3e-8, 1e-4, 0.1, 0.2499, 0.25, 0.26, 1.0, 30.0, 1e30];
+        let leaf = tensor(&x, 1, DType::F32).require_grad();
+        let log = log_1p_series(leaf.clone());
+        let slope = leaf.grad(&log.clone().sum().backward()).expect("it takes part");
+        assert_close("value", &values(log), &x.map(|x: f64| f64::from(x as f32).ln_1p()), 3e-7, 0.0);
+        assert_close("slope", &values(slope), &x.map(|x| 1.0 / (1.0 + x)), 3e-7, 0.0);
+    }
 }

@@ -147,7 +147,7 @@ impl LengthScaledSoftplus {
             Some(c) => x * c,
             None => x * (rows.count().clamp_min(1.0).log() * (self.d_head as f64).ln_exact()),
         };
-        let softplus = x.clone().clamp_min(0.0) + x.clone().abs().neg().exp().log1p();
+        let softplus = x.clone().clamp_min(0.0) + composed::log_1p(x.clone().abs().neg().exp());
         // Where softplus is exp to the last digit, a row is shifted, or all of it would underflow.
         let top = composed::fill(x.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
         let far = top.clone().lower_elem(match x.dtype() {

@@ -10,7 +10,7 @@
 //! - Weights are stored in the dtype of the scores; half types are computed in `f32`.
 use std::{fmt::Debug, sync::Arc};
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 use kiln_registry::{Tagged, registry};
 use serde::de::value::{Error, MapDeserializer};
 
@@ -24,7 +24,7 @@ mod adaptive_temperature;
 mod after_softmax;
 mod bivit_binarize;
 mod clipped_softmax;
-mod composed;
+pub(crate) mod composed;
 mod dynamic_conv_norm;
 mod entmax;
 mod gumbel_softmax;
@@ -41,6 +41,7 @@ mod relu_attention;
 mod rows;
 mod sa_softmax;
 mod scaled;
+mod settled;
 mod sigmoid;
 mod soft_topk;
 mod softmax;
@@ -187,6 +188,12 @@ pub trait Normalize: Debug + Send + Sync {
         None
     }
 
+    /// −ln of the weight of each row's class (`[rows]`), for a map with a log form: [`Normalize::nll`] in tensor operations.
+    /// A map whose loss kernel does not subtract logarithms says so here too.
+    fn composed_nll(&self, rows: &Rows<'_>, classes: &Tensor<1, Int>, ctx: &Ctx) -> Option<Tensor<1>> {
+        Some(composed::at_class(self.composed_log(rows, ctx)?, classes).neg())
+    }
+
     /// The entropy `H(y)` of each row of weights (`[rows, 1]`) that the map maximises ⟨y, x⟩ + H(y) with, in tensor
     /// operations: the independent check of [`Normalize::fenchel_young`], and `None` where that is. `rows` are the scores
     /// the weights come from.
@@ -203,10 +210,11 @@ pub trait Normalize: Debug + Send + Sync {
     /// Weights of each row: `[rows, n]` to `[rows, n]`.
     fn rows(&self, scores: Tensor<2>, keep: &Keep, heads: Heads, ctx: &Ctx) -> Tensor<2> {
         let (scores, params) = self.prepared(scores, heads, ctx);
-        if kernel::supports(&scores.device()) {
-            kernel::row_map(scores, params, keep, self.kernel(ctx))
+        let map = self.kernel(ctx);
+        if kernel::runs(&*map, &scores.device()) {
+            kernel::row_map(scores, params, keep, map)
         } else {
-            self.composed(&Rows { scores, params, keep }, ctx)
+            settled::composed(Rows { scores, params, keep }, &*map, |rows| self.composed(rows, ctx))
         }
     }
 
@@ -214,11 +222,14 @@ pub trait Normalize: Debug + Send + Sync {
     /// form.
     fn log_rows(&self, scores: Tensor<2>, keep: &Keep, heads: Heads, ctx: &Ctx) -> Option<Tensor<2>> {
         let (scores, params) = self.prepared(scores, heads, ctx);
-        if kernel::supports(&scores.device()) {
-            Some(kernel::row_map(scores, params, keep, self.log_kernel(ctx)?))
+        let map = self.log_kernel(ctx)?;
+        Some(if kernel::runs(&*map, &scores.device()) {
+            kernel::row_map(scores, params, keep, map)
         } else {
-            self.composed_log(&Rows { scores, params, keep }, ctx)
-        }
+            settled::composed(Rows { scores, params, keep }, &*map, |rows| {
+                self.composed_log(rows, ctx).expect("a map with a log kernel has a composed log form")
+            })
+        })
     }
 
     /// What the kernel starts from: the perturbed scores and their parameters.

@@ -143,8 +143,8 @@ fn log_sigmoid_of(z: &Tensor<2>) -> Tensor<2> {
     // Each side on its own, the argument of the side not taken replaced: a clamp or a size has no slope at 0.
     let below = z.clone().lower_elem(0.0);
     let (above, under) = (z.clone().mask_fill(below.clone(), 0.0), z.clone().mask_fill(below.clone().bool_not(), 0.0));
-    let above = above.neg().exp().log1p().neg();
-    above.mask_where(below, under.clone() - under.exp().log1p())
+    let above = composed::log_1p(above.neg().exp()).neg();
+    above.mask_where(below, under.clone() - composed::log_1p(under.exp()))
 }
 
 /// 1/(1 + e^−z).

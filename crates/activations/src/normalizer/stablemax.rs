@@ -1,7 +1,10 @@
 //! StableMax.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor},
+};
 use kiln_registry::Entry;
 use num_traits::Float;
 use schemars::JsonSchema;
@@ -82,12 +85,7 @@ impl Normalize for StableMax {
     }
 
     fn composed(&self, rows: &Rows<'_>, _: &Ctx) -> Tensor<2> {
-        let (scores, removed) = (rows.scores.clone(), rows.removed());
-        // The argument of the branch not taken is clamped: at x = 1 it would divide by 0.
-        let below = scores.clone().clamp_max(0.0).neg().add_scalar(1.0).recip();
-        let above = scores.clone().add_scalar(1.0);
-        let growth = below.mask_where(scores.greater_equal_elem(0.0), above);
-        let growth = composed::fill(growth, removed, 0.0);
+        let growth = composed_growth(rows);
         growth.clone() / composed::sum_or_one(growth)
     }
 
@@ -95,12 +93,34 @@ impl Normalize for StableMax {
         let removed = rows.removed();
         let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
         // Two branches rather than a sign, which would have no gradient at 0.
-        let below = scores.clone().clamp_max(0.0).neg().log1p().neg();
-        let above = scores.clone().clamp_min(0.0).log1p();
+        let below = composed::log_1p(scores.clone().clamp_max(0.0).neg()).neg();
+        let above = composed::log_1p(scores.clone().clamp_min(0.0));
         let log = below.mask_where(scores.greater_equal_elem(0.0), above);
         let sum = composed::sum_or_one(composed::fill(log.clone().exp(), removed.clone(), 0.0));
         Some(composed::fill(log - sum.log(), removed, f64::NEG_INFINITY))
     }
+
+    /// By the form of the loss: a difference of logarithms would collapse where `ln(1 + R)` does not.
+    fn composed_nll(&self, rows: &Rows<'_>, classes: &Tensor<1, Int>, _: &Ctx) -> Option<Tensor<1>> {
+        let growth = composed_growth(rows);
+        let own = composed::at_class(growth.clone(), classes);
+        let is_own = composed::is_class(classes, &growth);
+        let rivals = composed::fill(growth, is_own, 0.0).sum_dim(1).squeeze_dim::<1>(1);
+        Some(match self.form {
+            StableMaxForm::Log1p => composed::log_1p(rivals / own),
+            StableMaxForm::Ratio => (own.clone() / (rivals + own)).log().neg(),
+        })
+    }
+}
+
+/// s(x) with 0 at removed entries.
+fn composed_growth(rows: &Rows<'_>) -> Tensor<2> {
+    let (scores, removed) = (rows.scores.clone(), rows.removed());
+    // The argument of the branch not taken is clamped: at x = 1 it would divide by 0.
+    let below = scores.clone().clamp_max(0.0).neg().add_scalar(1.0).recip();
+    let above = scores.clone().add_scalar(1.0);
+    let growth = below.mask_where(scores.greater_equal_elem(0.0), above);
+    composed::fill(growth, removed, 0.0)
 }
 
 /// s(x): one division whatever the sign.
@@ -149,6 +169,11 @@ impl RowMap for StableMaxRow {
             *dx = y * (g - mean) / (T::one() + x.abs());
         }
     }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::ratio::<StableMaxRow>())
+    }
 }
 
 /// y = ln s(x) − ln S;  dx = (g − exp(y) Σ g) / (1 + |x|).
@@ -175,6 +200,45 @@ impl RowMap for LogStableMaxRow {
         let sum = lanes::lane_sum(row.g);
         for (((dx, &x), &y), &g) in dx.iter_mut().zip(row.x).zip(row.y).zip(row.g) {
             *dx = (g - y.exp_exact() * sum) / (T::one() + x.abs());
+        }
+    }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::log_ratio::<StableMaxRow>())
+    }
+}
+
+/// f = s(x).
+#[cfg(feature = "cube")]
+mod on_cube {
+    use super::StableMaxRow;
+    use crate::kernel::cube::{
+        CubeRatio,
+        cubecl::{self, prelude::*},
+        log_1p,
+    };
+
+    #[cube]
+    impl CubeRatio for StableMaxRow {
+        const SHIFTED: bool = false;
+
+        fn numerator<C: Float>(x: C, _shift: C, _params: &Sequence<C>) -> C {
+            let size = C::new(1.0_f32) + x.abs();
+            select(x >= C::new(0.0_f32), size, C::new(1.0_f32) / size)
+        }
+
+        fn log_numerator<C: Float>(x: C, _shift: C, _params: &Sequence<C>) -> C {
+            let log = log_1p::<C>(x.abs());
+            select(x >= C::new(0.0_f32), log, C::new(0.0_f32) - log)
+        }
+
+        fn slope<C: Float>(x: C, _params: &Sequence<C>) -> C {
+            C::new(1.0_f32) / (C::new(1.0_f32) + x.abs())
+        }
+
+        fn param_slope<C: Float>(_x: C, _params: &Sequence<C>, #[comptime] _which: u32) -> C {
+            C::new(0.0_f32)
         }
     }
 }

@@ -10,6 +10,7 @@ use super::PointwiseFn;
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
+    normalizer::composed::log_1p,
 };
 
 /// Parameters of [`Mish`]: none.
@@ -49,7 +50,7 @@ impl PointwiseFn for Mish {
     }
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
-        let softplus = x.clone().clamp_min(0.0) + x.clone().abs().neg().exp().log1p();
+        let softplus = x.clone().clamp_min(0.0) + log_1p(x.clone().abs().neg().exp());
         x * softplus.tanh()
     }
 }

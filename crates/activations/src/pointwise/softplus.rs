@@ -10,6 +10,7 @@ use super::PointwiseFn;
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
+    normalizer::composed::log_1p,
 };
 
 /// Parameters of [`Softplus`].
@@ -64,7 +65,7 @@ impl PointwiseFn for Softplus {
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
         let x = x.mul_scalar(self.beta);
-        (x.clone().clamp_min(0.0) + x.abs().neg().exp().log1p()).mul_scalar(1.0 / self.beta)
+        (x.clone().clamp_min(0.0) + log_1p(x.abs().neg().exp())).mul_scalar(1.0 / self.beta)
     }
 }
 

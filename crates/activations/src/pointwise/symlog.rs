@@ -10,6 +10,7 @@ use super::PointwiseFn;
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
+    normalizer::composed::log_1p,
 };
 
 /// Parameters of [`Symlog`]: none.
@@ -45,7 +46,7 @@ impl PointwiseFn for Symlog {
     }
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
-        x.clone().sign() * x.abs().log1p()
+        x.clone().sign() * log_1p(x.abs())
     }
 }
 

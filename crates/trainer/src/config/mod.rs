@@ -97,10 +97,7 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
     let refuse = |key: &str, message: &str| document.error_at(key, message, None);
 
     let device = device::open(&experiment.run.device).map_err(|message| refuse("run.device", &message))?;
-    if !kiln_activations::kernel::supports(&device) {
-        let message = format!("Kiln's kernels do not run on \"{}\" yet; use flex or ndarray", experiment.run.device);
-        return Err(refuse("run.device", &message).into());
-    }
+    device::fits(&device, experiment).map_err(|(key, message)| refuse(key, &message))?;
     if experiment.run.threads == Some(0) {
         return Err(refuse("run.threads", "0 threads cannot work; expected a whole number of at least 1").into());
     }

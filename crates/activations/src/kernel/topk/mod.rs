@@ -34,6 +34,12 @@ pub(crate) use row::largest;
 /// Milakov and Gimelshein 2018, Online normalizer calculation for softmax, arXiv:1805.02867, section 4.
 pub fn row_topk(scores: Tensor<2>, k: usize, keep: &Keep) -> (Tensor<2>, Tensor<2, Int>) {
     let [_, n] = scores.dims();
+    let device = scores.device();
+    assert!(
+        super::supports(&device),
+        "row_topk runs on flex and ndarray, not on {device:?}; there take the weights of softmax and \
+         `Tensor::topk_with_indices`"
+    );
     assert!((1..=n).contains(&k), "k = {k} is not between 1 and the {n} scores of a row");
     let (weights, indices) = <Dispatch as TopkOps>::row_topk(scores.into_dispatch(), keep.to_dispatch(), k);
     (Tensor::from_dispatch(weights), Tensor::from_dispatch(indices))

@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Laws, Normalize, Rows, composed};
-
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
@@ -161,6 +160,11 @@ impl RowMap for SoftmaxRow {
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], _: &mut [T]) {
         softmax_vjp(row.y, row.g, dx);
     }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::ratio::<SoftmaxRow>())
+    }
 }
 
 /// y = (x − m) − ln S;  dx = g − exp(y) Σ g.
@@ -188,6 +192,42 @@ impl RowMap for LogSoftmaxRow {
         let sum = lanes::lane_sum(row.g);
         for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
             *dx = g - y.exp_exact() * sum;
+        }
+    }
+
+    #[cfg(feature = "cube")]
+    fn cube(&self) -> Option<crate::kernel::cube::CubeMap> {
+        Some(crate::kernel::cube::CubeMap::log_ratio::<SoftmaxRow>())
+    }
+}
+
+/// f = exp(x − m).
+#[cfg(feature = "cube")]
+mod on_cube {
+    use super::SoftmaxRow;
+    use crate::kernel::cube::{
+        CubeRatio,
+        cubecl::{self, prelude::*},
+    };
+
+    #[cube]
+    impl CubeRatio for SoftmaxRow {
+        const SHIFTED: bool = true;
+
+        fn numerator<C: Float>(x: C, shift: C, _params: &Sequence<C>) -> C {
+            (x - shift).exp()
+        }
+
+        fn log_numerator<C: Float>(x: C, shift: C, _params: &Sequence<C>) -> C {
+            x - shift
+        }
+
+        fn slope<C: Float>(_x: C, _params: &Sequence<C>) -> C {
+            C::new(1.0_f32)
+        }
+
+        fn param_slope<C: Float>(_x: C, _params: &Sequence<C>, #[comptime] _which: u32) -> C {
+            C::new(0.0_f32)
         }
     }
 }
