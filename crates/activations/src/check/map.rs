@@ -236,7 +236,7 @@ impl Collected {
         let place = Place { rows: case.rows, n: case.n, kind: case.kind, row, entry, got, want };
         match self.0.iter_mut().find(|(_, old)| old.quantity == new.quantity) {
             None => self.0.push((place, new)),
-            Some(old) if new.excess() > old.1.excess() => *old = (place, new),
+            Some(old) if new.excess(case.n) > old.1.excess(old.0.n) => *old = (place, new),
             Some(_) => {}
         }
     }
@@ -251,7 +251,7 @@ impl Collected {
                 error_ulp: compared.error.ulp,
                 composed_ulp: compared.composed,
                 place,
-                problem: judge(compared.error, compared.composed, compared.dtype),
+                problem: judge(compared.error, compared.composed, compared.dtype, place.n),
             })
             .collect()
     }
@@ -259,10 +259,10 @@ impl Collected {
 
 impl Compared {
     /// How near to its limit: a misplaced NaN is beyond every error.
-    fn excess(&self) -> f64 {
+    fn excess(&self, n: usize) -> f64 {
         if self.error.pattern {
             return f64::INFINITY;
         }
-        (self.error.ulp / limit(self.composed, self.dtype)).max(self.error.share / cap(self.dtype))
+        (self.error.ulp / limit(self.composed, self.dtype, n)).max(self.error.share / cap(self.dtype))
     }
 }

@@ -117,9 +117,16 @@ impl<'a, T: Real> MapDriver<'a, T> {
             let mut spare = Spare::new(n);
             for (here, there) in tasks.blocks(rows) {
                 let x = S::load(&from.x[of(&there, n)], &mut x_room);
-                let y = S::load(&from.y[of(&there, n)], &mut y_room);
-                let g = S::load(&from.g[of(&there, n)], &mut g_room);
                 let params = S::load(&from.params[of(&there, p)], &mut params_room);
+                let y = if size_of::<S>() < size_of::<T>() {
+                    // A gradient of results rounded to half would lose what the arithmetic has; they are computed again.
+                    let y = &mut y_room[..here.len() * n];
+                    self.forward_block(there.start, MapRows { n, x, params, y: &mut *y }, &mut spare);
+                    &*y
+                } else {
+                    S::load(&from.y[of(&there, n)], &mut y_room)
+                };
+                let g = S::load(&from.g[of(&there, n)], &mut g_room);
                 let block = &mut dx_room[..here.len() * n];
                 S::fill(&mut dparams[of(&here, p)], &mut dparams_room, |dparams| {
                     let rows = MapVjpRows { n, x, y, params, g, dx: &mut *block, dparams };

@@ -30,6 +30,10 @@ pub trait RowMap: Debug + Send + Sync + 'static {
     /// What becomes of a row in which a score is +∞.
     const AT_INFINITY: AtInfinity = AtInfinity::Nan;
 
+    /// Whether the gradient of a row of few entries is computed in `f64`: where a map of one or two entries is all but
+    /// constant, its gradient is what large terms leave of each other.
+    const SHORT_IN_F64: bool = false;
+
     /// `y` of the scores `x`, all of length n.
     fn forward<T: Real>(&self, x: &[T], params: &[T], y: &mut [T]);
 
@@ -160,6 +164,14 @@ impl<K: RowMap, T: Real> Job for Vjp<'_, K, T> {
     #[inline(always)]
     fn run(self) {
         let MapVjpRows { n, x, y, params, g, dx, dparams } = self.rows;
+        if K::SHORT_IN_F64 && n <= SHORT && size_of::<T>() < size_of::<f64>() {
+            for (row, dx) in dx.chunks_exact_mut(n).enumerate() {
+                let (at, of) = (row * n, row * K::N_PARAMS);
+                let dparams = &mut dparams[of..][..K::N_PARAMS];
+                short_vjp(self.map, &x[at..][..n], &params[of..][..K::N_PARAMS], &g[at..][..n], dx, dparams);
+            }
+            return;
+        }
         for (row, dx) in dx.chunks_exact_mut(n).enumerate() {
             let (at, of) = (row * n, row * K::N_PARAMS);
             let row =
@@ -167,4 +179,26 @@ impl<K: RowMap, T: Real> Job for Vjp<'_, K, T> {
             self.map.vjp(row, dx, &mut dparams[of..][..K::N_PARAMS]);
         }
     }
+}
+
+/// The longest row whose gradient [`RowMap::SHORT_IN_F64`] speaks of.
+const SHORT: usize = 16;
+
+/// The backward pass of a short row in `f64`, its results included.
+#[inline(always)]
+fn short_vjp<K: RowMap, T: Real>(map: &K, x: &[T], params: &[T], g: &[T], dx: &mut [T], dparams: &mut [T]) {
+    let n = x.len();
+    let wide = |from: &[T]| {
+        let mut row = [0.0f64; SHORT];
+        row.iter_mut().zip(from).for_each(|(to, from)| *to = from.wide());
+        row
+    };
+    let (x, params, g) = (wide(x), wide(params), wide(g));
+    let (params, mut wide_dparams) = (&params[..K::N_PARAMS], [0.0f64; SHORT]);
+    let (mut y, mut wide_dx) = ([0.0f64; SHORT], [0.0f64; SHORT]);
+    map.forward(&x[..n], params, &mut y[..n]);
+    let row = VjpRow { x: &x[..n], y: &y[..n], params, g: &g[..n] };
+    map.vjp(row, &mut wide_dx[..n], &mut wide_dparams[..K::N_PARAMS]);
+    dx.iter_mut().zip(wide_dx).for_each(|(to, from)| *to = T::of(from));
+    dparams.iter_mut().zip(wide_dparams).for_each(|(to, from)| *to = T::of(from));
 }

@@ -9,7 +9,7 @@ use crate::kernel::{Real, RowMap, lanes};
 /// Carries the gradient g at the weights p of softmax back to the scores, in place of p: `p (g − ⟨p, g⟩)`.
 #[inline(always)]
 pub(super) fn to_scores<T: Real>(p: &mut [T], g: &[T]) {
-    let mean = lanes::lane_dot(p, g);
+    let mean = lanes::wide_sum_of([p, g], |[p, g]| p * g);
     for (p, &g) in p.iter_mut().zip(g) {
         *p = *p * (g - mean);
     }

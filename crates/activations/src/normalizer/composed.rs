@@ -43,6 +43,14 @@ pub(crate) fn root(x: Tensor<2>) -> Tensor<2> {
     x.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0)
 }
 
+/// ln(1 + e^x) with the exact gradient everywhere, also at 0, where a clamp or a size has none of its own.
+pub(crate) fn softplus(x: Tensor<2>) -> Tensor<2> {
+    // Each side on its own, the argument of the side not taken replaced.
+    let below = x.clone().detach().lower_elem(0.0);
+    let (above, under) = (x.clone().mask_fill(below.clone(), 0.0), x.mask_fill(below.clone().bool_not(), 0.0));
+    (above.clone() + log_1p(above.neg().exp())).mask_where(below, log_1p(under.exp()))
+}
+
 /// Which entry of each row is its class (`[rows, n]`, the shape of `like`).
 pub(crate) fn is_class(classes: &Tensor<1, Int>, like: &Tensor<2>) -> Tensor<2, Bool> {
     let [rows, n] = like.dims();

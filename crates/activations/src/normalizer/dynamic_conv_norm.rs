@@ -230,6 +230,7 @@ impl<const P: usize> LayerNormRow<P> {
 }
 
 impl<const P: usize> RowMap for LayerNormRow<P> {
+    const SHORT_IN_F64: bool = true;
     const N_PARAMS: usize = P;
 
     #[inline(always)]
@@ -248,7 +249,7 @@ impl<const P: usize> RowMap for LayerNormRow<P> {
         let n = T::of(row.x.len() as f64);
         let inverse = self.centre(row.x, dx);
         let alive = |g: T, y: T| if self.relu_first || y > T::zero() { g } else { T::zero() };
-        let sum = lanes::lane_sum_of([row.g, row.y], |[g, y]| alive(g, y));
+        let sum: T = lanes::wide_sum_of([row.g, row.y], |[g, y]| if self.relu_first || y > 0.0 { g } else { 0.0 });
         let dot = lanes::lane_sum_of([row.g, row.y, dx], |[g, y, c]| alive(g, y) * c);
         let (mean, by_deviation, scale) = (sum / n, dot * inverse * inverse / n, gain * inverse);
         for (((dx, &g), &y), &x) in dx.iter_mut().zip(row.g).zip(row.y).zip(row.x) {

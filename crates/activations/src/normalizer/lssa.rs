@@ -9,7 +9,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Laws, Normalize, Rows, composed};
+use super::{Laws, Normalize, Rows, composed, entmax::second_order};
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, Real, RowKernel, RowMap, VjpRow, lanes},
@@ -147,7 +147,7 @@ impl LengthScaledSoftplus {
             Some(c) => x * c,
             None => x * (rows.count().clamp_min(1.0).log() * (self.d_head as f64).ln_exact()),
         };
-        let softplus = x.clone().clamp_min(0.0) + composed::log_1p(x.clone().abs().neg().exp());
+        let softplus = composed::softplus(x.clone());
         // Where softplus is exp to the last digit, a row is shifted, or all of it would underflow.
         let top = composed::fill(x.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
         let far = top.clone().lower_elem(match x.dtype() {
@@ -163,6 +163,24 @@ impl LengthScaledSoftplus {
     }
 }
 
+/// Coefficients of ln cosh s in s², highest power first, good to `f64` up to s = 1/2.
+const LN_COSH: [f64; 14] = [
+    -2.3041747198769394e-07,
+    6.122655795895756e-07,
+    -1.6365968284715348e-06,
+    4.405244525877023e-06,
+    -1.1956455712177625e-05,
+    3.277930227475478e-05,
+    -9.09896491907074e-05,
+    0.0002565805740408915,
+    -691.0 / 935_550.0,
+    31.0 / 14_175.0,
+    -17.0 / 2520.0,
+    1.0 / 45.0,
+    -1.0 / 12.0,
+    0.5,
+];
+
 impl<T: Real> Scaled<T> {
     /// u of one score.
     #[inline(always)]
@@ -172,6 +190,37 @@ impl<T: Real> Scaled<T> {
             Some(top) => (x - top).exp_exact(),
             None => (if x > T::zero() { x } else { T::zero() }) + (-x.abs()).exp_exact().ln_1p_lane(),
         }
+    }
+
+    /// [`Self::base`], and u minus it, which keeps its digits where u is all but the base.
+    #[inline(always)]
+    pub(super) fn above_base(self, x: T) -> T {
+        let t = self.c * x;
+        match self.far {
+            Some(top) => {
+                let t = t - top;
+                t + t * t * second_order(-t, t.exp_exact())
+            }
+            None => {
+                // ln((1 + e^t)/2) = t/2 + ln cosh(t/2), the second by its series around 0.
+                let (half, one) = (T::of(0.5) * t, T::one());
+                let square = half * half;
+                let mut series = T::of(LN_COSH[0]);
+                let mut k = 1;
+                while k < LN_COSH.len() {
+                    series = series * square + T::of(LN_COSH[k]);
+                    k += 1;
+                }
+                let near = half + square * series;
+                if t.abs() <= one { near } else { self.u(x) - T::LN_2() }
+            }
+        }
+    }
+
+    /// What u is where it is least steep to subtract from: at a score of 0, or at the largest of a row far below 0.
+    #[inline(always)]
+    pub(super) fn base(self) -> T {
+        if self.far.is_some() { T::one() } else { T::LN_2() }
     }
 
     /// du/dx of one score: c σ(c x).

@@ -153,32 +153,37 @@ impl LssarRow {
     #[inline(always)]
     fn surplus<T: Real>(&self, x: &[T], scaled: Scaled<T>, s: &mut [T]) -> Option<T> {
         let (n, offset) = (T::of(x.len() as f64), self.offset::<T>(x.len()));
-        for (s, &x) in s.iter_mut().zip(x) {
-            *s = scaled.u(x);
-        }
         let mut shift = T::zero();
         if offset > T::zero() {
             // Differences to the largest u are exact where it matters, and 0 in a row of equal scores.
+            for (s, &x) in s.iter_mut().zip(x) {
+                *s = scaled.above_base(x);
+            }
             let pivot = lanes::max(s);
             for s in s.iter_mut() {
                 *s = *s - pivot;
             }
-            shift = offset * (lanes::lane_sum(s) + scaled.eps) / n - (T::one() - offset) * pivot;
+            shift = offset * (lanes::lane_sum(s) + scaled.eps) / n - (T::one() - offset) * (pivot + scaled.base());
+        } else {
+            for (s, &x) in s.iter_mut().zip(x) {
+                *s = scaled.u(x);
+            }
         }
         let top = lanes::max(s) - shift;
         if top <= T::min_positive_value() {
             return None;
         }
-        let scale = T::one() / top;
         for s in s.iter_mut() {
+            // A division each: the power multiplies what a product with an inverse would lose.
             let d = *s - shift;
-            *s = if d > T::zero() { d * scale } else { T::zero() };
+            *s = if d > T::zero() { d / top } else { T::zero() };
         }
         Some(top)
     }
 }
 
 impl RowMap for LssarRow {
+    const SHORT_IN_F64: bool = true;
     const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
 
     #[inline(always)]
@@ -188,7 +193,7 @@ impl RowMap for LssarRow {
             return y.fill(T::zero());
         }
         raise(y, self.p);
-        let share = T::one() / lanes::lane_sum(y);
+        let share = T::one() / lanes::row_sum(y);
         for y in y.iter_mut() {
             *y = *y * share;
         }

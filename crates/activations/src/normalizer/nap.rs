@@ -143,6 +143,7 @@ impl<const P: usize> NapRow<P> {
 }
 
 impl<const P: usize> RowMap for NapRow<P> {
+    const SHORT_IN_F64: bool = true;
     const N_PARAMS: usize = P;
 
     #[inline(always)]
@@ -160,7 +161,8 @@ impl<const P: usize> RowMap for NapRow<P> {
         let n = T::of(row.x.len() as f64);
         let sd = Self::centre(row.x, dx);
         let inverse = T::one() / (sd + T::of(self.eps));
-        let (sum, dot) = (lanes::lane_sum(row.g), lanes::lane_dot(row.g, dx));
+        let sum = lanes::wide_sum_of([row.g], |[g]| g);
+        let dot = lanes::lane_dot(row.g, dx);
         let mean = sum / n;
         let by_sd = if sd > T::zero() { gain * dot * inverse * inverse / (n * sd) } else { T::zero() };
         let scale = gain * inverse;

@@ -1,5 +1,5 @@
 //! Possibility degrees from the probabilities of softmax.
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use burn::{
     module::Module,
@@ -95,33 +95,49 @@ impl Normalize for Possibilistic {
         Arc::new(self.row)
     }
 
-    /// Compares every entry with every other: memory grows with n².
+    /// Compares every entry with every other, some of the others at a time: n² comparisons, but not n² numbers at once.
     fn composed(&self, rows: &Rows<'_>, ctx: &Ctx) -> Tensor<2> {
+        const AT_ONCE: usize = 128;
         let p = Softmax::default().composed(rows, ctx);
         let x = composed::fill(rows.scores.clone().detach(), rows.removed(), f64::NEG_INFINITY);
+        let n = p.dims()[1];
+        let parts: Vec<Tensor<2>> =
+            (0..n).step_by(AT_ONCE).map(|start| self.from_others(&p, &x, start..(start + AT_ONCE).min(n))).collect();
+        // Neighbours first, so that the sums stay as exact as the terms.
+        let sum = |mut parts: Vec<Tensor<2>>| {
+            while parts.len() > 1 {
+                parts =
+                    parts.chunks(2).map(|pair| pair.iter().cloned().reduce(|a, b| a + b).expect("a pair")).collect();
+            }
+            parts.pop()
+        };
+        composed::fill(sum(parts).unwrap_or(p), rows.removed(), 0.0)
+    }
+}
+
+impl Possibilistic {
+    /// What the entries `others` add to the possibility of each entry (`[rows, n]`).
+    fn from_others(&self, p: &Tensor<2>, x: &Tensor<2>, others: Range<usize>) -> Tensor<2> {
         let [count, n] = p.dims();
+        let (start, m) = (others.start, others.len());
+        let own = |of: &Tensor<2>| of.clone().unsqueeze_dim::<3>(2).expand([count, n, m]);
+        let other = |of: &Tensor<2>| of.clone().narrow(1, start, m).unsqueeze_dim::<3>(1).expand([count, n, m]);
         // Entry [r, i, j]: of i, and of j.
-        let (x_i, x_j) =
-            (x.clone().unsqueeze_dim::<3>(2).expand([count, n, n]), x.unsqueeze_dim::<3>(1).expand([count, n, n]));
-        let (p_i, p_j) =
-            (p.clone().unsqueeze_dim::<3>(2).expand([count, n, n]), p.unsqueeze_dim::<3>(1).expand([count, n, n]));
+        let (x_i, x_j, p_i, p_j) = (own(x), other(x), own(p), other(p));
         let terms = match (self.row.transform, self.row.tie) {
             // The larger of two gives way to the smaller. A removed entry is not above a kept one.
             (PossibilityTransform::Antipignistic, _) => p_j.mask_where(x_j.greater_equal(x_i), p_i),
             (PossibilityTransform::MinSpecificity, PossibilityTie::Value) => p_j.mask_fill(x_j.greater(x_i), 0.0),
             (PossibilityTransform::MinSpecificity, PossibilityTie::Order) => {
-                let place = Tensor::<1, Int>::arange(0..n as i64, &p_j.device());
-                let before = place
-                    .clone()
-                    .unsqueeze_dim::<2>(0)
-                    .expand([n, n])
-                    .lower(place.unsqueeze_dim::<2>(1).expand([n, n]));
+                let places = |from: usize, to: usize| Tensor::<1, Int>::arange(from as i64..to as i64, &p.device());
+                let before = places(start, start + m).unsqueeze_dim::<2>(0).expand([n, m]);
+                let before = before.lower(places(0, n).unsqueeze_dim::<2>(1).expand([n, m]));
                 let tied_before =
-                    x_j.clone().equal(x_i.clone()).bool_and(before.unsqueeze_dim::<3>(0).expand([count, n, n]));
+                    x_j.clone().equal(x_i.clone()).bool_and(before.unsqueeze_dim::<3>(0).expand([count, n, m]));
                 p_j.mask_fill(x_j.greater(x_i).bool_or(tied_before), 0.0)
             }
         };
-        composed::fill(terms.sum_dim(2).squeeze_dim::<2>(2), rows.removed(), 0.0)
+        terms.sum_dim(2).squeeze_dim::<2>(2)
     }
 }
 
@@ -157,7 +173,7 @@ impl<T: Real> Running<T> {
 
 impl PossibilityRow {
     /// Places from the largest score down, earlier ones first among equals; and runs of equal scores in them.
-    fn ranks<T: Real>(x: &[T]) -> (Vec<usize>, Vec<std::ops::Range<usize>>) {
+    fn ranks<T: Real>(x: &[T]) -> (Vec<usize>, Vec<Range<usize>>) {
         let mut order: Vec<usize> = (0..x.len()).collect();
         order.sort_by(|&a, &b| x[b].partial_cmp(&x[a]).unwrap_or(Ordering::Equal));
         let mut end = 0;

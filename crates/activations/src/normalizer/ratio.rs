@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 
 use burn::tensor::{Bool, Tensor};
-use num_traits::Zero as _;
+use num_traits::{Float as _, Zero as _};
 
 use super::{Rows, composed};
 use crate::{
@@ -161,7 +161,14 @@ impl<G: Growth> RowNll for RatioNll<G> {
     #[inline(always)]
     fn forward<P: Precision>(&self, row: NllRow<'_, P::T>, scratch: &mut [P::T]) -> (P::T, P::T) {
         let (target, rivals) = self.sums::<P>(row, unit(row.x), scratch);
-        (P::round(P::round(rivals / target).ln_1p_exact()), P::round(rivals + target))
+        let ratio = P::round(rivals / target);
+        let loss = if ratio.is_finite() {
+            ratio.ln_1p_exact()
+        } else {
+            // Beyond the largest number of the precision, where 1 + R is R.
+            P::round(rivals.ln_exact()) - P::round(target.ln_exact())
+        };
+        (P::round(loss), P::round(rivals + target))
     }
 
     #[inline(always)]

@@ -134,6 +134,7 @@ impl Normalize for SaSoftmax {
 pub struct SaSoftmaxXRow;
 
 impl RowMap for SaSoftmaxXRow {
+    const SHORT_IN_F64: bool = true;
     #[inline(always)]
     fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
         scaled::forward(x, T::one(), y);
@@ -171,6 +172,7 @@ impl SaSoftmaxNormRow {
 }
 
 impl RowMap for SaSoftmaxNormRow {
+    const SHORT_IN_F64: bool = true;
     const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
 
     #[inline(always)]
@@ -187,8 +189,8 @@ impl RowMap for SaSoftmaxNormRow {
         let (smallest, largest) = (lanes::min(row.x), lanes::max(row.x));
         let (lift, inverse) = self.place(smallest, largest);
         scaled::forward(row.x, T::one(), dx);
-        let mean = lanes::lane_dot(row.y, row.g);
-        let plain_mean = lanes::lane_dot(dx, row.g);
+        let mean: T = lanes::wide_sum_of([row.y, row.g], |[y, g]| y * g);
+        let plain_mean = lanes::wide_sum_of([dx, row.g], |[s, g]| s * g);
         for ((dx, &x), &g) in dx.iter_mut().zip(row.x).zip(row.g) {
             let weight = (x + lift) * inverse;
             *dx = *dx * (g * (weight + inverse) - mean);
@@ -198,10 +200,10 @@ impl RowMap for SaSoftmaxNormRow {
                 dx[first] = dx[first] + share * inverse;
             }
         };
-        if smallest < T::zero() {
+        if smallest <= T::zero() {
             share(smallest, mean - plain_mean);
         }
-        if largest > T::zero() {
+        if largest >= T::zero() {
             share(largest, -mean);
         }
     }

@@ -27,8 +27,10 @@ pub trait RowScale: Copy + Debug + Send + Sync + 'static {
 /// The rows with scores times `scale` (`[rows, 1]`), on which softmax's composed form is the scaled softmax.
 pub(super) fn rows<'a>(rows: &Rows<'a>, scale: Tensor<2>) -> Rows<'a> {
     let removed = rows.removed();
-    // −∞ times a scale of 0 would be NaN.
-    let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0) * scale;
+    // −∞ times a scale of 0 would be NaN. Shifted first: softmax does not see it, and the gradient of the scale is a sum of
+    // the scores times what cancels.
+    let shifted = rows.scores.clone() - composed::max(rows);
+    let scores = composed::fill(shifted, removed.clone(), 0.0) * scale;
     Rows { scores: composed::fill(scores, removed, f64::NEG_INFINITY), params: None, keep: rows.keep }
 }
 
@@ -45,7 +47,7 @@ pub(super) fn forward<T: Real>(x: &[T], scale: T, y: &mut [T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = ((x - peak) * scale).exp_exact();
     }
-    let inverse = T::one() / lanes::lane_sum(y);
+    let inverse = T::one() / lanes::row_sum(y);
     for y in y.iter_mut() {
         *y = *y * inverse;
     }
@@ -119,9 +121,11 @@ impl<S: RowScale> RowMap for LogScaledSoftmaxRow<S> {
 
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], dparams: &mut [T]) {
-        let sum = lanes::lane_sum(row.g);
-        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
-            *dx = g - y.exp_exact() * sum;
+        // The weights from the scores: the exponential of a logarithm that was rounded is off by as many digits as that has.
+        forward(row.x, self.0.scale(row.params, row.x.len()), dx);
+        let sum: T = lanes::wide_sum_of([row.g], |[g]| g);
+        for (dx, &g) in dx.iter_mut().zip(row.g) {
+            *dx = g - *dx * sum;
         }
         through_scale(&self.0, row.x, row.params, dx, dparams);
     }

@@ -1,12 +1,19 @@
 //! Soft top-k.
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Bool, Tensor},
+};
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Laws, Normalize, Rows, composed, entmax::second_order, threshold::soft_topk_shift};
+use super::{
+    Laws, Normalize, Rows, composed,
+    entmax::second_order,
+    threshold::{soft_topk_shares, soft_topk_shift},
+};
 use crate::{
     Ctx, Init,
     kernel::{LossKernel, NllBack, NllRow, Precision, Real, RowKernel, RowMap, RowNll, VjpRow, lanes},
@@ -87,24 +94,43 @@ impl Normalize for SoftTopk {
         let removed = rows.removed();
         let n = rows.count();
         let all = n.clone().lower_equal_elem(self.k);
-        // The logit of k/n; a full row is settled at the end.
-        let share = (n.clone() / self.k - 1.0).clamp_min(1e-30).log().neg() / self.alpha;
         let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
-        let (low_fill, high_fill) = (f64::MIN, f64::MAX);
-        let detached = rows.scores.clone().detach();
-        let max = detached.clone().mask_fill(removed.clone(), low_fill).max_dim(1);
-        let min = detached.mask_fill(removed.clone(), high_fill).min_dim(1);
-        let empty = n.equal_elem(0.0);
+        // Twice: the second time relative to the score nearest to the threshold, so that a threshold far from 0 does not cost
+        // the scores around it their digits.
+        let fixed = scores.clone().detach();
+        let first = self.shift_by_bisection(&fixed, &removed, &n);
+        let distance = (fixed.clone() + first).abs().mask_fill(removed.clone(), f64::MAX);
+        let pivot = fixed.clone().gather(1, distance.argmin(1));
+        let (fixed, scores) = (fixed - pivot.clone(), scores - pivot);
+        let low = self.shift_by_bisection(&fixed, &removed, &n);
+        // What is 0 in value carries the gradient of the implicit shift, −v_i / Σ v with v = σ (1 − σ), the largest v brought
+        // to 1 first.
+        let size = ((fixed + low.clone()) * self.alpha).abs();
+        let least = size.clone().mask_fill(removed.clone(), f64::MAX).min_dim(1);
+        let v = (least - size.clone()).clamp_max(0.0).exp() / (size.neg().exp() + 1.0).powi_scalar(2);
+        let v = composed::fill(v, removed.clone(), 0.0);
+        let moved = (scores.clone() * (v.clone() / composed::sum_or_one(v))).sum_dim(1);
+        let shift = low - (moved.clone() - moved.detach());
+        let z = (scores + shift) * self.alpha;
+        let log = log_sigmoid_of(&z).mask_fill(all.expand(rows.scores.dims()), 0.0);
+        Some(composed::fill(log, removed, f64::NEG_INFINITY))
+    }
+}
+
+impl SoftTopk {
+    /// The shift t of each row of these scores (`[rows, 1]`), n of which take part, by halving a bracket.
+    fn shift_by_bisection(&self, scores: &Tensor<2>, removed: &Tensor<2, Bool>, n: &Tensor<2>) -> Tensor<2> {
+        // The logit of k/n; a full row is settled elsewhere.
+        let share = (n.clone() / self.k - 1.0).clamp_min(1e-30).log().neg() / self.alpha;
+        let empty = n.clone().equal_elem(0.0);
+        let max = scores.clone().mask_fill(removed.clone(), f64::MIN).max_dim(1);
+        let min = scores.clone().mask_fill(removed.clone(), f64::MAX).min_dim(1);
         let (mut low, mut high) =
             ((share.clone() - max).mask_fill(empty.clone(), 0.0), (share - min).mask_fill(empty, 0.0));
-        let weights = |shift: Tensor<2>, scores: Tensor<2>| {
-            composed::fill(log_sigmoid_of(&((scores + shift) * self.alpha)).exp(), removed.clone(), 0.0)
-        };
-        let fixed = scores.clone().detach();
         // The sum less k, with what each membership is away from 0 or 1 summed apart: scores far from each other would
         // make the sum k to the last bit at many shifts.
         let away = |shift: Tensor<2>| {
-            let z = (fixed.clone() + shift) * self.alpha;
+            let z = (scores.clone() + shift) * self.alpha;
             let over = z.clone().greater_equal_elem(0.0);
             let far = composed::fill(burn::tensor::activation::sigmoid(z.abs().neg()), removed.clone(), 0.0);
             (over.bool_and(removed.clone().bool_not()), far)
@@ -120,31 +146,16 @@ impl Normalize for SoftTopk {
         }
         // Where the tails underflow, the middle of the gap between the scores above and below.
         let (over, far) = away(high.clone());
-        let inner = fixed.clone().mask_fill(over.clone().bool_not(), high_fill).min_dim(1);
-        let outer = fixed.clone().mask_fill(over.bool_or(removed.clone()), low_fill).max_dim(1);
+        let inner = scores.clone().mask_fill(over.clone().bool_not(), f64::MAX).min_dim(1);
+        let outer = scores.clone().mask_fill(over.bool_or(removed.clone()), f64::MIN).max_dim(1);
         let saturated = far.sum_dim(1).equal_elem(0.0);
-        let middle = (inner * 0.5 + outer * 0.5).neg();
-        let low = low.mask_where(saturated, middle);
-        // A Newton step that is 0 in value carries the gradient of the implicit shift.
-        let (_, far) = away(low.clone());
-        let slope = (far.clone() * (far.neg() + 1.0)).sum_dim(1) * self.alpha;
-        let y = weights(low.clone(), scores.clone());
-        let slope = slope.clone().mask_fill(slope.equal_elem(0.0), 1.0);
-        let sum = y.sum_dim(1);
-        let shift = low - (sum.clone() - sum.detach()) / slope;
-        let z = (scores + shift) * self.alpha;
-        let log = log_sigmoid_of(&z).mask_fill(all.expand(rows.scores.dims()), 0.0);
-        Some(composed::fill(log, removed, f64::NEG_INFINITY))
+        low.mask_where(saturated, (inner * 0.5 + outer * 0.5).neg())
     }
 }
 
 /// −softplus(−z): its gradient keeps all digits where the logistic is near 1, which that of the logistic itself does not.
 fn log_sigmoid_of(z: &Tensor<2>) -> Tensor<2> {
-    // Each side on its own, the argument of the side not taken replaced: a clamp or a size has no slope at 0.
-    let below = z.clone().lower_elem(0.0);
-    let (above, under) = (z.clone().mask_fill(below.clone(), 0.0), z.clone().mask_fill(below.clone().bool_not(), 0.0));
-    let above = composed::log_1p(above.neg().exp()).neg();
-    above.mask_where(below, under.clone() - composed::log_1p(under.exp()))
+    composed::softplus(z.clone().neg()).neg()
 }
 
 /// 1/(1 + e^−z).
@@ -178,7 +189,7 @@ impl RowMap for SoftTopkRow {
         }
         let shift = soft_topk_shift(x, k, alpha);
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = sigmoid(alpha * (x + shift));
+            *y = sigmoid(shift.z(alpha, x));
         }
     }
 
@@ -192,13 +203,23 @@ impl RowMap for SoftTopkRow {
             let v = y * (one - y);
             [v * g, v]
         });
-        // A row that is in or out to the last bit no longer moves.
-        let mean = if size > T::zero() { along / size } else { T::zero() };
         let alpha = T::of(self.alpha);
+        let mean = if size > faint() {
+            along / size
+        } else {
+            soft_topk_shares(row.x, T::of(self.k), alpha, dx);
+            lanes::lane_dot(dx, row.g)
+        };
         for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
             *dx = alpha * y * (one - y) * (g - mean);
         }
     }
+}
+
+/// Below this a sum of slopes is no longer a number to divide by: what made it has lost its digits.
+#[inline(always)]
+fn faint<T: Real>() -> T {
+    T::min_positive_value() / T::epsilon()
 }
 
 /// y = −softplus(−α (x + t));  u = α (1 − σ) g,  dx = u − v Σ u / Σ v.
@@ -219,7 +240,7 @@ impl RowMap for LogSoftTopkRow {
         }
         let shift = soft_topk_shift(x, k, alpha);
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = log_sigmoid(alpha * (x + shift));
+            *y = log_sigmoid(shift.z(alpha, x));
         }
     }
 
@@ -232,11 +253,18 @@ impl RowMap for LogSoftTopkRow {
             let (p, rest) = membership(y);
             [rest * g, rest * p]
         });
-        let mean = if size > T::zero() { pull / size } else { T::zero() };
         let alpha = T::of(self.alpha);
-        for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
-            let (p, rest) = membership(y);
-            *dx = alpha * rest * (g - p * mean);
+        if size > faint() {
+            let mean = pull / size;
+            for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+                let (p, rest) = membership(y);
+                *dx = alpha * rest * (g - p * mean);
+            }
+        } else {
+            soft_topk_shares(row.x, T::of(self.k), alpha, dx);
+            for ((dx, &y), &g) in dx.iter_mut().zip(row.y).zip(row.g) {
+                *dx = alpha * (membership(y).1 * g - *dx * pull);
+            }
         }
     }
 }
@@ -263,7 +291,7 @@ impl RowNll for SoftTopkNll {
             return (P::T::of(0.0), P::T::of(row.x.len() as f64));
         }
         let shift = soft_topk_shift(row.x, k, alpha);
-        let log = log_sigmoid(P::round(alpha * (row.x[row.target] + shift)));
+        let log = log_sigmoid(P::round(shift.z(alpha, row.x[row.target])));
         (P::round(P::T::of(0.0) - log), k)
     }
 
@@ -273,16 +301,10 @@ impl RowNll for SoftTopkNll {
         if k >= P::T::of(row.x.len() as f64) {
             return dx.fill(P::T::of(0.0));
         }
-        let shift = soft_topk_shift(row.x, k, alpha);
-        for (dx, &x) in dx.iter_mut().zip(row.x) {
-            let z = alpha * (x + shift);
-            *dx = sigmoid(z) * sigmoid(-z);
-        }
-        let pull = alpha * back.g * sigmoid(-(alpha * (row.x[row.target] + shift)));
-        let size = lanes::lane_sum(dx);
-        let share = if size > P::T::of(0.0) { pull / size } else { P::T::of(0.0) };
+        let shift = soft_topk_shares(row.x, k, alpha, dx);
+        let pull = alpha * back.g * sigmoid(-shift.z(alpha, row.x[row.target]));
         for dx in dx.iter_mut() {
-            *dx = P::round(*dx * share);
+            *dx = P::round(*dx * pull);
         }
         dx[row.target] = P::round(dx[row.target] - pull);
     }

@@ -128,7 +128,7 @@ impl RowMap for UniformQuantRow {
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], dparams: &mut [T]) {
         straight_through(row.x, row.g, dx);
-        dparams[0] = lanes::lane_sum(row.g);
+        dparams[0] = lanes::wide_sum_of([row.g], |[g]| g);
     }
 }
 

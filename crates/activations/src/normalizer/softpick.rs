@@ -125,6 +125,7 @@ fn excess<T: Real>(x: T, exp: T, one: T) -> T {
 }
 
 impl RowMap for SoftpickRow {
+    const SHORT_IN_F64: bool = true;
     const AT_INFINITY: AtInfinity = AtInfinity::OneHot;
 
     #[inline(always)]

@@ -110,23 +110,52 @@ pub(super) fn entmax_scale<T: Real>(x: &[T], max: T, order: T, room: &mut [T]) -
     c
 }
 
+/// The shift t of a soft top-k row, as a score p near −t and the rest: `x + t = (x − p) + rest`, whose rounding is that of the
+/// difference, however far from 0 the threshold lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shift<T> {
+    pivot: T,
+    rest: T,
+}
+
+impl<T: Real> Shift<T> {
+    /// α (x + t).
+    #[inline(always)]
+    pub(super) fn z(self, alpha: T, x: T) -> T {
+        alpha * ((x - self.pivot) + self.rest)
+    }
+}
+
 /// t with `Σ σ(α (x_i + t)) = k`, for 0 < k < n.
 ///
 /// The sum grows in t. At the lower end of the bracket even the largest score has at most the mean membership k/n, at the
 /// upper end even the smallest has at least that.
 #[inline(always)]
-pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
-    let one = T::one();
+pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> Shift<T> {
     let n = T::of(x.len() as f64);
     let share = (k / (n - k)).ln_exact() / alpha;
-    let (mut low, mut high) = (share - lanes::max(x), share - lanes::min(x));
-    let mut shift = T::of(0.5) * (low + high);
-    let zero = T::zero();
+    let bracket = (share - lanes::max(x), share - lanes::min(x));
+    let first = search(x, k, alpha, T::zero(), bracket, T::of(0.5) * (bracket.0 + bracket.1));
+    if alpha * first.abs() < T::of(16.0) {
+        return Shift { pivot: T::zero(), rest: first };
+    }
+    // The threshold is so far from 0 that its rounding shows.
+    let nearer = |a: T, b: T| if (a + first).abs() < (b + first).abs() { a } else { b };
+    let pivot = x.iter().copied().fold(x[0], nearer);
+    let bracket = (bracket.0 + pivot, bracket.1 + pivot);
+    Shift { pivot, rest: search(x, k, alpha, pivot, bracket, first + pivot) }
+}
+
+/// The t with `Σ σ(α (x_i − pivot + t)) = k` in a bracket, by Newton's method.
+#[inline(always)]
+fn search<T: Real>(x: &[T], k: T, alpha: T, pivot: T, (mut low, mut high): (T, T), start: T) -> T {
+    let (zero, one) = (T::zero(), T::one());
+    let mut shift = start;
     for turn in 0..200 {
         // Σ σ − k as the count above the step less k, and what the others and they themselves are away from their side:
         // summed as it stands, a row whose scores lie far apart would be k to the last bit at many t.
         let [above, rest, slope] = lanes::lane_sums(x, |x| {
-            let z = alpha * (x + shift);
+            let z = alpha * ((x - pivot) + shift);
             let small = (-z.abs()).exp_exact();
             let inverse = one / (one + small);
             let far = small * inverse;
@@ -134,18 +163,18 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
             [if over { one } else { zero }, if over { -far } else { far }, far * inverse]
         });
         let excess = (above - k) + rest;
-        if slope == zero {
+        if slope == zero && above == k {
             // Nothing is left of the tails: the middle of the gap between the scores above and below.
-            let nearest = |side: fn(T) -> bool| {
-                x.iter()
-                    .map(|&x| alpha * (x + shift))
-                    .filter(|&z| side(z))
-                    .fold(T::infinity(), |min, z| z.abs().min(min))
-            };
-            let (inner, outer) = (nearest(|z| z >= T::zero()), nearest(|z| z < T::zero()));
-            if above == k {
-                return shift + T::of(0.5) * (outer - inner) / alpha;
+            let (mut inner, mut outer) = (T::infinity(), T::infinity());
+            for &x in x {
+                let d = (x - pivot) + shift;
+                if d >= zero {
+                    inner = inner.min(d);
+                } else {
+                    outer = outer.min(-d);
+                }
             }
+            return shift + T::of(0.5) * (outer - inner);
         }
         if excess >= zero {
             high = shift;
@@ -164,6 +193,26 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> T {
             break;
         }
         shift = next;
+    }
+    shift
+}
+
+/// [`soft_topk_shift`], and in `shares` how it answers to the scores: `−∂t/∂x_i = v_i / Σ v`, `v = σ (1 − σ)`. The largest v
+/// is brought to 1 first, or none would be left where every score is in or out to the last digit.
+#[inline(always)]
+pub(super) fn soft_topk_shares<T: Real>(x: &[T], k: T, alpha: T, shares: &mut [T]) -> Shift<T> {
+    let shift = soft_topk_shift(x, k, alpha);
+    for (z, &x) in shares.iter_mut().zip(x) {
+        *z = shift.z(alpha, x).abs();
+    }
+    let least = lanes::min(shares);
+    for share in shares.iter_mut() {
+        let rest = T::one() + (-*share).exp_exact();
+        *share = (least - *share).exp_exact() / (rest * rest);
+    }
+    let inverse = T::one() / lanes::lane_sum(shares);
+    for share in shares.iter_mut() {
+        *share = *share * inverse;
     }
     shift
 }

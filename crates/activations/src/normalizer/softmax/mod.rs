@@ -150,7 +150,7 @@ impl RowMap for SoftmaxRow {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = (x - max).exp_exact();
         }
-        let scale = T::one() / lanes::lane_sum(y);
+        let scale = T::one() / lanes::row_sum(y);
         for y in y.iter_mut() {
             *y = *y * scale;
         }
