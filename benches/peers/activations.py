@@ -286,15 +286,17 @@ def main():
     overview = kiln.bench(options.names, 1)
     names = [entry["name"] for entry in overview["entries"]]
     same_numbers(kiln, names)
+    copy = kiln.bench(names[:1], options.repeats)["copy"]
     results = {}
     for number, name in enumerate(names):
         print(f"{number + 1} of {len(names)}: {name}", file=sys.stderr)
         results[name] = contest(name, kiln, x, g, options)
-    page = report(results, kiln.bench(names[:1], options.repeats)["copy"], load, options)
+        page = report(results, copy, load, options)
+        # After every entry, so that a run that is cut leaves what it has.
+        if not options.print_only:
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(page)
     print(page)
-    if not options.print_only:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(page)
 
 
 if __name__ == "__main__":
