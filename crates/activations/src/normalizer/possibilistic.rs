@@ -101,8 +101,10 @@ impl Normalize for Possibilistic {
         let p = Softmax::default().composed(rows, ctx);
         let x = composed::fill(rows.scores.clone().detach(), rows.removed(), f64::NEG_INFINITY);
         let n = p.dims()[1];
-        let parts: Vec<Tensor<2>> =
-            (0..n).step_by(AT_ONCE).map(|start| self.from_others(&p, &x, start..(start + AT_ONCE).min(n))).collect();
+        let parts: Vec<Tensor<2>> = (0..n)
+            .step_by(AT_ONCE)
+            .map(|start| self.share_of_others(&p, &x, start..(start + AT_ONCE).min(n)))
+            .collect();
         // Neighbours first, so that the sums stay as exact as the terms.
         let sum = |mut parts: Vec<Tensor<2>>| {
             while parts.len() > 1 {
@@ -117,7 +119,7 @@ impl Normalize for Possibilistic {
 
 impl Possibilistic {
     /// What the entries `others` add to the possibility of each entry (`[rows, n]`).
-    fn from_others(&self, p: &Tensor<2>, x: &Tensor<2>, others: Range<usize>) -> Tensor<2> {
+    fn share_of_others(&self, p: &Tensor<2>, x: &Tensor<2>, others: Range<usize>) -> Tensor<2> {
         let [count, n] = p.dims();
         let (start, m) = (others.start, others.len());
         let own = |of: &Tensor<2>| of.clone().unsqueeze_dim::<3>(2).expand([count, n, m]);
