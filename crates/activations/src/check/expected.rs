@@ -73,6 +73,16 @@ impl Expected {
         }
     }
 
+    /// Entries that are alone in their row, where the law says what they are and the reference may be off by its rounding.
+    pub(super) fn lone_entries(&self, want: &mut Want, value: f64) {
+        for row in (0..self.rows.len()).filter(|row| self.is_finite(*row)) {
+            let mut kept = (row * self.n..(row + 1) * self.n).filter(|&i| self.kept[i]);
+            if let (Some(lone), None) = (kept.next(), kept.next()) {
+                want.set(lone, value);
+            }
+        }
+    }
+
     /// The gradients at the scores of a map: its limit is constant around a row with +∞.
     pub(super) fn gradients(&self, want: &mut Want, at_infinity: AtInfinity) {
         for (row, sort) in self.rows.iter().enumerate() {

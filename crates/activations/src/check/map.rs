@@ -92,7 +92,7 @@ fn check_case(map: &dyn Normalize, case: &Case, setting: &Setting, host: &Device
                 let inputs = Inputs { scores: &composable, upstream: Some(upstream), ..inputs };
                 composed(inputs.on(host, DType::F64), &host_keep)
             })
-            .settled(&expected, at_infinity, log);
+            .settled(&expected, at_infinity, log, map.laws().sums_to_one);
         let (weights, gradient) = if log {
             (Quantity::LogWeights, Quantity::LogWeightsGradient)
         } else {
@@ -135,6 +135,9 @@ fn check_case(map: &dyn Normalize, case: &Case, setting: &Setting, host: &Device
     }
 }
 
+/// Small beside every constant that a map adds to its scores.
+const TINY: f64 = 1e-6;
+
 /// Which of a map's values jump at some scores.
 #[derive(Clone, Copy)]
 struct Jumps {
@@ -176,8 +179,9 @@ impl Reference {
         }
         // Half types are computed in f32.
         let unit = 8.0 * if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        for sign in [1.0, -1.0] {
-            let nudge = |(i, x): (usize, &f64)| x + if i % 2 == 0 { sign } else { -sign } * unit * x.abs().max(1.0);
+        // Of numbers of size 1, which most maps form, and far less, where scores and a map's own constants are tiny.
+        for (sign, size) in [(1.0, 1.0), (-1.0, 1.0), (1.0, TINY), (-1.0, TINY)] {
+            let nudge = |(i, x): (usize, &f64)| x + if i % 2 == 0 { sign } else { -sign } * unit * x.abs().max(size);
             let pass = at(&scores.iter().enumerate().map(nudge).collect::<Vec<f64>>());
             if jumps.results {
                 self.y.or_across_jumps(&pass.y);
@@ -206,9 +210,15 @@ impl Reference {
         self
     }
 
-    fn settled(mut self, expected: &Expected, at_infinity: AtInfinity, log: bool) -> Self {
+    fn settled(mut self, expected: &Expected, at_infinity: AtInfinity, log: bool, sums_to_one: bool) -> Self {
         expected.results(&mut self.y, at_infinity, log);
+        if sums_to_one {
+            expected.lone_entries(&mut self.y, if log { 0.0 } else { 1.0 });
+        }
         if !self.dx.low.is_empty() {
+            if sums_to_one {
+                expected.lone_entries(&mut self.dx, 0.0);
+            }
             expected.gradients(&mut self.dx, at_infinity);
         }
         self

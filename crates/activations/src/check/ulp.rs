@@ -131,7 +131,10 @@ pub(super) fn worst(got: &[f64], want: &Want, dtype: DType, counts: impl Fn(usiz
                 let error = want.distance(place, got);
                 (error / unit, error / scale.max(1.0), false)
             } else {
-                let same = got == stored || (got.is_nan() && stored.is_nan());
+                let same = [low, want.high[place]].iter().any(|want| {
+                    let stored = round(*want, dtype);
+                    got == stored || (got.is_nan() && stored.is_nan())
+                });
                 // Just beyond the type's largest number either side may still be finite.
                 let overflow = low.is_finite() && got.signum() == low.signum() && near_overflow(low, dtype);
                 (0.0, 0.0, !same && !overflow)

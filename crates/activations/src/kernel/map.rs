@@ -30,8 +30,8 @@ pub trait RowMap: Debug + Send + Sync + 'static {
     /// What becomes of a row in which a score is +∞.
     const AT_INFINITY: AtInfinity = AtInfinity::Nan;
 
-    /// Whether the gradient of a row of few entries is computed in `f64`: where a map of one or two entries is all but
-    /// constant, its gradient is what large terms leave of each other.
+    /// Whether a row of few entries is computed in `f64`: where a map of one or two entries is all but constant, its
+    /// gradient is what large terms leave of each other.
     const SHORT_IN_F64: bool = false;
 
     /// `y` of the scores `x`, all of length n.
@@ -148,6 +148,12 @@ impl<K: RowMap, T: Real> Job for Forward<'_, K, T> {
     #[inline(always)]
     fn run(self) {
         let MapRows { n, x, params, y } = self.rows;
+        if in_f64::<K, T>(n) {
+            for (row, (x, y)) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).enumerate() {
+                short_forward(self.map, x, &params[row * K::N_PARAMS..][..K::N_PARAMS], y);
+            }
+            return;
+        }
         for (row, (x, y)) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).enumerate() {
             self.map.forward(x, &params[row * K::N_PARAMS..][..K::N_PARAMS], y);
         }
@@ -164,7 +170,7 @@ impl<K: RowMap, T: Real> Job for Vjp<'_, K, T> {
     #[inline(always)]
     fn run(self) {
         let MapVjpRows { n, x, y, params, g, dx, dparams } = self.rows;
-        if K::SHORT_IN_F64 && n <= SHORT && size_of::<T>() < size_of::<f64>() {
+        if in_f64::<K, T>(n) {
             for (row, dx) in dx.chunks_exact_mut(n).enumerate() {
                 let (at, of) = (row * n, row * K::N_PARAMS);
                 let dparams = &mut dparams[of..][..K::N_PARAMS];
@@ -181,19 +187,35 @@ impl<K: RowMap, T: Real> Job for Vjp<'_, K, T> {
     }
 }
 
-/// The longest row whose gradient [`RowMap::SHORT_IN_F64`] speaks of.
+/// The longest row that [`RowMap::SHORT_IN_F64`] speaks of.
 const SHORT: usize = 16;
+
+fn in_f64<K: RowMap, T>(n: usize) -> bool {
+    K::SHORT_IN_F64 && n <= SHORT && size_of::<T>() < size_of::<f64>()
+}
+
+/// The numbers of a short row.
+#[inline(always)]
+fn widened<T: Real>(from: &[T]) -> [f64; SHORT] {
+    let mut row = [0.0f64; SHORT];
+    row.iter_mut().zip(from).for_each(|(to, from)| *to = from.wide());
+    row
+}
+
+/// The results of a short row in `f64`.
+#[inline(always)]
+fn short_forward<K: RowMap, T: Real>(map: &K, x: &[T], params: &[T], y: &mut [T]) {
+    let n = x.len();
+    let mut wide = [0.0f64; SHORT];
+    map.forward(&widened(x)[..n], &widened(params)[..K::N_PARAMS], &mut wide[..n]);
+    y.iter_mut().zip(wide).for_each(|(to, from)| *to = T::of(from));
+}
 
 /// The backward pass of a short row in `f64`, its results included.
 #[inline(always)]
 fn short_vjp<K: RowMap, T: Real>(map: &K, x: &[T], params: &[T], g: &[T], dx: &mut [T], dparams: &mut [T]) {
     let n = x.len();
-    let wide = |from: &[T]| {
-        let mut row = [0.0f64; SHORT];
-        row.iter_mut().zip(from).for_each(|(to, from)| *to = from.wide());
-        row
-    };
-    let (x, params, g) = (wide(x), wide(params), wide(g));
+    let (x, params, g) = (widened(x), widened(params), widened(g));
     let (params, mut wide_dparams) = (&params[..K::N_PARAMS], [0.0f64; SHORT]);
     let (mut y, mut wide_dx) = ([0.0f64; SHORT], [0.0f64; SHORT]);
     map.forward(&x[..n], params, &mut y[..n]);

@@ -40,13 +40,19 @@ pub(super) fn peak<T: Real>(x: &[T], scale: T) -> T {
     if scale < T::zero() { lanes::min(x) } else { lanes::max(x) }
 }
 
+/// exp((x − peak) c).
+#[inline(always)]
+fn exponentials<T: Real>(x: &[T], scale: T, exp: &mut [T]) {
+    let peak = peak(x, scale);
+    for (exp, &x) in exp.iter_mut().zip(x) {
+        *exp = ((x - peak) * scale).exp_exact();
+    }
+}
+
 /// y = exp((x − peak) c) / S.
 #[inline(always)]
 pub(super) fn forward<T: Real>(x: &[T], scale: T, y: &mut [T]) {
-    let peak = peak(x, scale);
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = ((x - peak) * scale).exp_exact();
-    }
+    exponentials(x, scale, y);
     let inverse = T::one() / lanes::row_sum(y);
     for y in y.iter_mut() {
         *y = *y * inverse;
@@ -110,9 +116,7 @@ impl<S: RowScale> RowMap for LogScaledSoftmaxRow<S> {
     fn forward<T: Real>(&self, x: &[T], params: &[T], y: &mut [T]) {
         let scale = self.0.scale(params, x.len());
         let peak = peak(x, scale);
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = ((x - peak) * scale).exp_exact();
-        }
+        exponentials(x, scale, y);
         let log_sum = lanes::lane_sum(y).ln_exact();
         for (y, &x) in y.iter_mut().zip(x) {
             *y = (x - peak) * scale - log_sum;
@@ -122,10 +126,12 @@ impl<S: RowScale> RowMap for LogScaledSoftmaxRow<S> {
     #[inline(always)]
     fn vjp<T: Real>(&self, row: VjpRow<'_, T>, dx: &mut [T], dparams: &mut [T]) {
         // The weights from the scores: the exponential of a logarithm that was rounded is off by as many digits as that has.
-        forward(row.x, self.0.scale(row.params, row.x.len()), dx);
-        let sum: T = lanes::wide_sum_of([row.g], |[g]| g);
+        exponentials(row.x, self.0.scale(row.params, row.x.len()), dx);
+        // One factor for all, so that each entry is rounded once less.
+        let [sum_g, sum]: [f64; 2] = [row.g, dx].map(|row| lanes::wide_sum_of([row], |[term]| term)).map(|sum: T| sum.wide());
+        let factor = T::of(sum_g / sum);
         for (dx, &g) in dx.iter_mut().zip(row.g) {
-            *dx = g - *dx * sum;
+            *dx = g - *dx * factor;
         }
         through_scale(&self.0, row.x, row.params, dx, dparams);
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Laws, Normalize, Rows, composed,
     entmax::second_order,
-    threshold::{soft_topk_shares, soft_topk_shift},
+    threshold::{faint, soft_topk_shares, soft_topk_shift},
 };
 use crate::{
     Ctx, Init,
@@ -127,29 +127,26 @@ impl SoftTopk {
         let min = scores.clone().mask_fill(removed.clone(), f64::MAX).min_dim(1);
         let (mut low, mut high) =
             ((share.clone() - max).mask_fill(empty.clone(), 0.0), (share - min).mask_fill(empty, 0.0));
-        // The sum less k, with what each membership is away from 0 or 1 summed apart: scores far from each other would
-        // make the sum k to the last bit at many shifts.
-        let away = |shift: Tensor<2>| {
-            let z = (scores.clone() + shift) * self.alpha;
-            let over = z.clone().greater_equal_elem(0.0);
-            let far = composed::fill(burn::tensor::activation::sigmoid(z.abs().neg()), removed.clone(), 0.0);
-            (over.bool_and(removed.clone().bool_not()), far)
-        };
         for _ in 0..80 {
             let middle = (low.clone() + high.clone()) * 0.5;
-            let (over, far) = away(middle.clone());
-            let count = over.clone().float().cast(far.dtype()).sum_dim(1) - self.k;
-            let excess = count + far.clone().mask_where(over, far.neg()).sum_dim(1);
+            let z = (scores.clone() + middle.clone()) * self.alpha;
+            let over = z.clone().greater_equal_elem(0.0);
+            // The sum less k: a whole number, and what each membership is away from 0 or 1 summed apart, the nearest one's
+            // exponential taken out. Scores far from each other would make the sum k to the last bit at many shifts.
+            let size = z.abs();
+            let least = size.clone().mask_fill(removed.clone(), f64::MAX).min_dim(1);
+            let tails = (least.clone() - size.clone()).clamp_max(0.0).exp() / (size.neg().exp() + 1.0);
+            let tails = composed::fill(tails, removed.clone(), 0.0);
+            let tails = tails.clone().mask_where(over.clone(), tails.neg()).sum_dim(1);
+            let over = composed::fill(over.float().cast(tails.dtype()), removed.clone(), 0.0);
+            let count = over.sum_dim(1) - self.k;
+            let level = count.clone().equal_elem(0.0);
+            let excess = (count + tails.clone() * least.neg().exp()).mask_where(level, tails);
             let too_high = excess.greater_equal_elem(0.0);
             high = high.mask_where(too_high.clone(), middle.clone());
             low = middle.mask_where(too_high, low);
         }
-        // Where the tails underflow, the middle of the gap between the scores above and below.
-        let (over, far) = away(high.clone());
-        let inner = scores.clone().mask_fill(over.clone().bool_not(), f64::MAX).min_dim(1);
-        let outer = scores.clone().mask_fill(over.bool_or(removed.clone()), f64::MIN).max_dim(1);
-        let saturated = far.sum_dim(1).equal_elem(0.0);
-        low.mask_where(saturated, (inner * 0.5 + outer * 0.5).neg())
+        low
     }
 }
 
@@ -214,12 +211,6 @@ impl RowMap for SoftTopkRow {
             *dx = alpha * y * (one - y) * (g - mean);
         }
     }
-}
-
-/// Below this a sum of slopes is no longer a number to divide by: what made it has lost its digits.
-#[inline(always)]
-fn faint<T: Real>() -> T {
-    T::min_positive_value() / T::epsilon()
 }
 
 /// y = −softplus(−α (x + t));  u = α (1 − σ) g,  dx = u − v Σ u / Σ v.

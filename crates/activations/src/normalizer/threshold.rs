@@ -136,10 +136,10 @@ pub(super) fn soft_topk_shift<T: Real>(x: &[T], k: T, alpha: T) -> Shift<T> {
     let share = (k / (n - k)).ln_exact() / alpha;
     let bracket = (share - lanes::max(x), share - lanes::min(x));
     let first = search(x, k, alpha, T::zero(), bracket, T::of(0.5) * (bracket.0 + bracket.1));
-    if alpha * first.abs() < T::of(16.0) {
+    if alpha * first.abs() < T::one() {
         return Shift { pivot: T::zero(), rest: first };
     }
-    // The threshold is so far from 0 that its rounding shows.
+    // Far enough from 0 for the rounding of the threshold to show.
     let nearer = |a: T, b: T| if (a + first).abs() < (b + first).abs() { a } else { b };
     let pivot = x.iter().copied().fold(x[0], nearer);
     let bracket = (bracket.0 + pivot, bracket.1 + pivot);
@@ -162,20 +162,8 @@ fn search<T: Real>(x: &[T], k: T, alpha: T, pivot: T, (mut low, mut high): (T, T
             let over = z >= zero;
             [if over { one } else { zero }, if over { -far } else { far }, far * inverse]
         });
-        let excess = (above - k) + rest;
-        if slope == zero && above == k {
-            // Nothing is left of the tails: the middle of the gap between the scores above and below.
-            let (mut inner, mut outer) = (T::infinity(), T::infinity());
-            for &x in x {
-                let d = (x - pivot) + shift;
-                if d >= zero {
-                    inner = inner.min(d);
-                } else {
-                    outer = outer.min(-d);
-                }
-            }
-            return shift + T::of(0.5) * (outer - inner);
-        }
+        let [rest, slope] = if slope > faint() { [rest, slope] } else { nearest_tails(x, alpha, pivot, shift) };
+        let excess = if above == k { rest } else { (above - k) + rest };
         if excess >= zero {
             high = shift;
         } else {
@@ -195,6 +183,26 @@ fn search<T: Real>(x: &[T], k: T, alpha: T, pivot: T, (mut low, mut high): (T, T
         shift = next;
     }
     shift
+}
+
+/// Below this a sum of slopes is no longer a number to divide by: what made it has lost its digits.
+#[inline(always)]
+pub(super) fn faint<T: Real>() -> T {
+    T::min_positive_value() / T::epsilon()
+}
+
+/// What memberships are away from their side, and the slopes, both as sums in units in which the nearest score's is about 1:
+/// what decides where the threshold stands in a gap so wide that nothing is left of the memberships themselves.
+#[inline(always)]
+fn nearest_tails<T: Real>(x: &[T], alpha: T, pivot: T, shift: T) -> [T; 2] {
+    let z = |x: T| alpha * ((x - pivot) + shift);
+    let least = x.iter().fold(T::infinity(), |least, &x| least.min(z(x).abs()));
+    lanes::lane_sums(x, |x| {
+        let z = z(x);
+        // The nearest membership is 0 or 1 to the last digit, so a tail is as good as its exponential.
+        let tail = (least - z.abs()).exp_exact();
+        [if z >= T::zero() { -tail } else { tail }, tail]
+    })
 }
 
 /// [`soft_topk_shift`], and in `shares` how it answers to the scores: `−∂t/∂x_i = v_i / Σ v`, `v = σ (1 − σ)`. The largest v
