@@ -53,6 +53,9 @@ fn check_case(function: &Pointwise, case: &Case, setting: &Setting, found: &mut 
         let beside: Vec<f64> = finite.scores.iter().map(|x| x + sign * x.abs().max(1.0)).collect();
         gradient.or_across_jumps(&composed(Inputs { scores: &beside, ..finite }.on(&host, DType::F64)).dx);
     }
+    let yardstick = Yardstick::new(&finite, &host, |inputs, _| composed(inputs));
+    let composed_value = yardstick.error(|pass| &pass.y, &value, *dtype, |_| true);
+    let composed_gradient = yardstick.error(|pass| &pass.dx, &gradient, *dtype, |_| true);
     let limits = limits(&composed, &host);
     let mut dx = got.dx;
     for (i, &x) in case.scores.iter().enumerate().filter(|(_, x)| !x.is_finite()) {
@@ -61,15 +64,13 @@ fn check_case(function: &Pointwise, case: &Case, setting: &Setting, found: &mut 
         gradient.set(i, 0.0);
         dx[i] = 0.0;
     }
-    let finite_row = |row: usize| case.scores[row * case.n..][..case.n].iter().all(|x| x.is_finite());
-    let yardstick = Yardstick::new(&finite, &host, |inputs, _| composed(inputs));
     found.add(
         case,
         Compared {
             quantity: Quantity::Value,
             dtype: *dtype,
             error: worst(&got.y, &value, *dtype, |_| true),
-            composed: yardstick.error(|pass| &pass.y, &value, *dtype, finite_row),
+            composed: composed_value,
         },
     );
     found.add(
@@ -78,7 +79,7 @@ fn check_case(function: &Pointwise, case: &Case, setting: &Setting, found: &mut 
             quantity: Quantity::ValueGradient,
             dtype: *dtype,
             error: worst(&dx, &gradient, *dtype, |_| true),
-            composed: yardstick.error(|pass| &pass.dx, &gradient, *dtype, finite_row),
+            composed: composed_gradient,
         },
     );
 }

@@ -28,68 +28,28 @@ fn fails(findings: &[Finding]) -> Vec<String> {
     findings.iter().filter(|finding| !finding.passed()).map(line).collect()
 }
 
-/// Entries that do not pass yet, with the type they fail in. `kiln check` reports them; a kernel leaves this list by being
-/// mended, and no entry may join it.
-const OPEN: &[(&str, DType)] = &[
-    // Where the Jacobian is all but 0 (one or two entries), what is left of the gradient is rounding of its terms.
-    ("dynamic_conv_norm", DType::F32),
-    ("nap", DType::F32),
-    ("sa_softmax", DType::F32),
-    ("sa_softmax", DType::F16),
-    ("sa_softmax", DType::BF16),
-    ("softpick", DType::F32),
-    ("softpick", DType::F16),
-    ("spherical_softmax", DType::F32),
-    ("spherical_softmax", DType::F64),
-    // The power of what a row has above its mean, at scores of nearly equal size.
-    ("lssar", DType::F32),
-    // The backward pass starts from weights stored in half precision.
-    ("lssa", DType::F16),
-    ("lssar", DType::F16),
-    ("lssar", DType::BF16),
-    // Scores of 1e4, where memberships are 0 or 1 to the last digit.
-    ("soft_topk", DType::F64),
-    ("soft_topk", DType::F32),
-    ("soft_topk", DType::F16),
-    ("soft_topk", DType::BF16),
-    ("cross_entropy(soft_topk)", DType::F64),
-    ("cross_entropy(soft_topk)", DType::F32),
-    ("cross_entropy(soft_topk)", DType::BF16),
-    // The square of the target's logit underflows.
-    ("cross_entropy(spherical_softmax)", DType::F16),
-    // Sums of gradients over a row, a few ulp beyond the limit.
-    ("possibilistic", DType::F64),
-    ("possibilistic", DType::F32),
-    ("softmax_bias_correction", DType::F32),
-    ("ssmax", DType::F64),
-    ("ssmax", DType::F32),
-    ("fenchel_young(entmax)", DType::F64),
-];
-
 fn every_entry_passes(dtype: DType) {
-    let open = |entry: &&Entry| !OPEN.contains(&(entry.name().as_str(), dtype));
-    let failed: Vec<String> =
-        entries().iter().filter(open).flat_map(|entry| fails(&entry.check(&setting(dtype)))).collect();
+    let failed: Vec<String> = entries().iter().flat_map(|entry| fails(&entry.check(&setting(dtype)))).collect();
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
 
 #[test]
-fn every_entry_but_the_open_ones_passes_in_f64() {
+fn every_entry_passes_in_f64() {
     every_entry_passes(DType::F64);
 }
 
 #[test]
-fn every_entry_but_the_open_ones_passes_in_f32() {
+fn every_entry_passes_in_f32() {
     every_entry_passes(DType::F32);
 }
 
 #[test]
-fn every_entry_but_the_open_ones_passes_in_f16() {
+fn every_entry_passes_in_f16() {
     every_entry_passes(DType::F16);
 }
 
 #[test]
-fn every_entry_but_the_open_ones_passes_in_bf16() {
+fn every_entry_passes_in_bf16() {
     every_entry_passes(DType::BF16);
 }
 

@@ -2,7 +2,7 @@
 //! check the hand-written gradients.
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::Keep;
+use super::{Keep, lssa::LN_COSH};
 use crate::kernel;
 
 /// Where an entry does not take part: it is not kept, or its score is −∞. `None` if the rows are not looked at.
@@ -49,6 +49,29 @@ pub(crate) fn softplus(x: Tensor<2>) -> Tensor<2> {
     let below = x.clone().detach().lower_elem(0.0);
     let (above, under) = (x.clone().mask_fill(below.clone(), 0.0), x.mask_fill(below.clone().bool_not(), 0.0));
     (above.clone() + log_1p(above.neg().exp())).mask_where(below, log_1p(under.exp()))
+}
+
+/// e^x − 1 to full relative precision, also where e^x is all but 1.
+pub(crate) fn exp_m1(x: Tensor<2>) -> Tensor<2> {
+    // Below 0.35 the terms from x¹⁴/14! on are beyond f64.
+    let small = x.clone().detach().abs().lower_elem(0.35);
+    let near = x.clone().mask_fill(small.clone().bool_not(), 0.0);
+    // x (1 + x/2 (1 + x/3 (1 + …))), by products: the backward pass of a division by a number rounds its inverse to f32.
+    let series = (2..14)
+        .rev()
+        .fold(near.ones_like(), |sum, k| (sum * near.clone()).mul_scalar(1.0 / f64::from(k)).add_scalar(1.0));
+    x.exp().sub_scalar(1.0).mask_where(small, series * near)
+}
+
+/// ln(1 + e^x) − ln 2, which keeps its digits around x = 0.
+pub(crate) fn softplus_above_ln_2(x: Tensor<2>) -> Tensor<2> {
+    // ln((1 + e^x)/2) = x/2 + ln cosh(x/2), the second by its series in (x/2)².
+    let small = x.clone().detach().abs().lower_elem(1.0);
+    let half = x.clone().mask_fill(small.clone().bool_not(), 0.0) * 0.5;
+    let square = half.clone() * half.clone();
+    let [first, rest @ ..] = LN_COSH;
+    let series = rest.into_iter().fold(square.full_like(first), |sum, term| (sum * square.clone()).add_scalar(term));
+    softplus(x).sub_scalar(std::f64::consts::LN_2).mask_where(small, half + square * series)
 }
 
 /// Which entry of each row is its class (`[rows, n]`, the shape of `like`).
@@ -102,5 +125,15 @@ mod tests {
         let slope = leaf.grad(&log.clone().sum().backward()).expect("it takes part");
         assert_close("value", &values(log), &x.map(|x: f64| f64::from(x as f32).ln_1p()), 3e-7, 0.0);
         assert_close("slope", &values(slope), &x.map(|x| 1.0 / (1.0 + x)), 3e-7, 0.0);
+    }
+
+    #[test]
+    fn differences_to_1_and_to_ln_2_keep_their_digits() {
+        let x =
+            [-30.0, -1.001, -0.999, -0.351, -0.349, -1e-3, -1e-9, 0.0, 1e-12, 1e-5, 0.2, 0.349, 0.36, 0.999, 1.1, 9.0];
+        let row = || tensor(&x, 1, DType::F64);
+        assert_close("e^x − 1", &values(exp_m1(row())), &x.map(f64::exp_m1), 4e-15, 0.0);
+        let want = x.map(|x: f64| (x.exp_m1() / 2.0).ln_1p());
+        assert_close("ln((1 + e^x)/2)", &values(softplus_above_ln_2(row())), &want, 4e-15, 0.0);
     }
 }

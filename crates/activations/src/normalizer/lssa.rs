@@ -1,5 +1,5 @@
 //! Length-scaled softplus attention.
-use std::sync::Arc;
+use std::{f64::consts::LN_2, sync::Arc};
 
 use burn::{
     module::Module,
@@ -124,6 +124,18 @@ pub(super) struct Scaled<T> {
     pub(super) eps: T,
 }
 
+/// u of the rows in tensor operations.
+pub(super) struct ComposedGrowth {
+    /// u (`[rows, n]`), 0 at removed entries.
+    pub(super) u: Tensor<2>,
+    /// u − base, which keeps its digits where u is all but the base; 0 at removed entries.
+    pub(super) above: Tensor<2>,
+    /// `[rows, 1]`
+    pub(super) base: Tensor<2>,
+    /// eps in the same units (`[rows, 1]`).
+    pub(super) eps: Tensor<2>,
+}
+
 impl LengthScaledSoftplus {
     /// What u is for a row whose largest score is `max`.
     #[inline(always)]
@@ -140,14 +152,20 @@ impl LengthScaledSoftplus {
     }
 
     /// Weights by the first stage, in tensor operations.
-    pub(super) fn composed_share(&self, rows: &Rows<'_>) -> Tensor<2> {
+    fn composed_share(&self, rows: &Rows<'_>) -> Tensor<2> {
+        let ComposedGrowth { u, eps, .. } = self.composed(rows);
+        u.clone() / (composed::sum_or_one(u) + eps)
+    }
+
+    /// u of a row in tensor operations, in units in which it does not underflow.
+    pub(super) fn composed(&self, rows: &Rows<'_>) -> ComposedGrowth {
         let removed = rows.removed();
         let x = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
         let x = match self.c {
             Some(c) => x * c,
             None => x * (rows.count().clamp_min(1.0).log() * (self.d_head as f64).ln_exact()),
         };
-        let softplus = composed::softplus(x.clone());
+        let (softplus, above) = (composed::softplus(x.clone()), composed::softplus_above_ln_2(x.clone()));
         // Where softplus is exp to the last digit, a row is shifted, or all of it would underflow.
         let top = composed::fill(x.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
         let far = top.clone().lower_elem(match x.dtype() {
@@ -156,15 +174,18 @@ impl LengthScaledSoftplus {
             _ => -9.0,
         });
         let top = top.mask_fill(far.clone().bool_not(), 0.0);
-        let u = softplus.mask_where(far.clone().expand(x.dims()), (x - top.clone()).clamp_max(0.0).exp());
-        let u = composed::fill(u, removed, 0.0);
+        let (all, shifted) = (far.clone().expand(x.dims()), (x - top.clone()).clamp_max(0.0));
+        let u = softplus.mask_where(all.clone(), shifted.clone().exp());
+        let above = above.mask_where(all, composed::exp_m1(shifted));
+        let base = top.full_like(LN_2).mask_fill(far, 1.0);
         let eps = if self.eps > 0.0 { top.neg().exp() * self.eps } else { top.zeros_like() };
-        u.clone() / (composed::sum_or_one(u) + eps)
+        let [u, above] = [u, above].map(|u| composed::fill(u, removed.clone(), 0.0));
+        ComposedGrowth { u, above, base, eps }
     }
 }
 
 /// Coefficients of ln cosh s in s², highest power first, good to `f64` up to s = 1/2.
-const LN_COSH: [f64; 14] = [
+pub(super) const LN_COSH: [f64; 14] = [
     -2.3041747198769394e-07,
     6.122655795895756e-07,
     -1.6365968284715348e-06,
@@ -199,7 +220,8 @@ impl<T: Real> Scaled<T> {
         match self.far {
             Some(top) => {
                 let t = t - top;
-                t + t * t * second_order(-t, t.exp_exact())
+                let exp = t.exp_exact();
+                if t > -T::one() { t + t * t * second_order(-t, exp) } else { exp - T::one() }
             }
             None => {
                 // ln((1 + e^t)/2) = t/2 + ln cosh(t/2), the second by its series around 0.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::{
     Laws, LengthScaledSoftplus, Normalize, Rows, composed,
-    lssa::{Scaled, at_least_two},
+    lssa::{ComposedGrowth, Scaled, at_least_two},
 };
 use crate::{
     Ctx, Init,
@@ -119,7 +119,12 @@ impl Normalize for Lssar {
             Some(offset) => count.zeros_like() + offset,
             None => count.clone().greater_elem(3.0).float().cast(count.dtype()),
         };
-        let r = composed::fill(relu(growth.composed_share(rows) * count - offset), removed, 0.0);
+        // As in the kernel: what a row has above its mean is formed from differences to a base.
+        let ComposedGrowth { u, above, base, eps } = growth.composed(rows);
+        let mean = (above.clone().sum_dim(1) + eps) / count.clamp_min(1.0);
+        let surplus = above - offset.clone() * mean + (offset.clone().neg() + 1.0) * base;
+        let whole = offset.equal_elem(0.0).expand(u.dims());
+        let r = composed::fill(relu(surplus.mask_where(whole, u)), removed, 0.0);
         let top = r.clone().detach().max_dim(1);
         let dead = top.clone().equal_elem(0.0);
         let power = (r / top.mask_fill(dead, 1.0)).powi_scalar(p);
@@ -149,7 +154,7 @@ impl LssarRow {
         T::of(self.offset.unwrap_or(if n > 3 { 1.0 } else { 0.0 }))
     }
 
-    /// Writes s and returns max d; `None` for a dead row, whose `s` is unspecified.
+    /// Writes [d]₊ and returns max d; `None` for a dead row, whose `s` is unspecified.
     #[inline(always)]
     fn surplus<T: Real>(&self, x: &[T], scaled: Scaled<T>, s: &mut [T]) -> Option<T> {
         let (n, offset) = (T::of(x.len() as f64), self.offset::<T>(x.len()));
@@ -163,7 +168,8 @@ impl LssarRow {
             for s in s.iter_mut() {
                 *s = *s - pivot;
             }
-            shift = offset * (lanes::lane_sum(s) + scaled.eps) / n - (T::one() - offset) * (pivot + scaled.base());
+            shift = offset * (lanes::wide_sum_of([&*s], |[s]| s) + scaled.eps) / n
+                - (T::one() - offset) * (pivot + scaled.base());
         } else {
             for (s, &x) in s.iter_mut().zip(x) {
                 *s = scaled.u(x);
@@ -174,9 +180,8 @@ impl LssarRow {
             return None;
         }
         for s in s.iter_mut() {
-            // A division each: the power multiplies what a product with an inverse would lose.
             let d = *s - shift;
-            *s = if d > T::zero() { d / top } else { T::zero() };
+            *s = if d > T::zero() { d } else { T::zero() };
         }
         Some(top)
     }
@@ -189,10 +194,10 @@ impl RowMap for LssarRow {
     #[inline(always)]
     fn forward<T: Real>(&self, x: &[T], _: &[T], y: &mut [T]) {
         let scaled = self.growth.scaled(x.len(), lanes::max(x));
-        if self.surplus(x, scaled, y).is_none() {
+        let Some(top) = self.surplus(x, scaled, y) else {
             return y.fill(T::zero());
-        }
-        raise(y, self.p);
+        };
+        raise(y, top, self.p);
         let share = T::one() / lanes::row_sum(y);
         for y in y.iter_mut() {
             *y = *y * share;
@@ -205,51 +210,52 @@ impl RowMap for LssarRow {
         let Some(top) = self.surplus(row.x, scaled, dx) else {
             return dx.fill(T::zero());
         };
-        raise(dx, self.p - 1);
+        raise(dx, top, self.p - 1);
         // Where s = 1 the weight is 1/Z.
         let scale = T::of(self.p.into()) * lanes::max(row.y) / top;
-        let mean_g = lanes::lane_dot(row.y, row.g);
+        let mean_g: T = lanes::wide_sum_of([row.y, row.g], |[y, g]| y * g);
         for (dx, &g) in dx.iter_mut().zip(row.g) {
             *dx = *dx * ((g - mean_g) * scale);
         }
-        let lost = self.offset::<T>(row.x.len()) * lanes::lane_sum(dx) / T::of(row.x.len() as f64);
+        let lost = self.offset::<T>(row.x.len()) * lanes::wide_sum_of([&*dx], |[dx]| dx) / T::of(row.x.len() as f64);
         for (dx, &x) in dx.iter_mut().zip(row.x) {
             *dx = scaled.slope(x) * (*dx - lost);
         }
     }
 }
 
-/// Raises every x ≥ 0 to the power p; 0 stays 0 also at p = 0.
+/// Replaces every x ≥ 0 by (x/unit)^p, in `f64`, since the power multiplies what a quotient has lost; 0 stays 0 also at
+/// p = 0.
 #[inline(always)]
-fn raise<T: Real>(x: &mut [T], p: u32) {
+fn raise<T: Real>(x: &mut [T], unit: T, p: u32) {
     let mut chunks = x.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
-        raise_all::<T, LANES>(chunk.try_into().expect("a whole chunk"), p);
+        raise_all::<T, LANES>(chunk.try_into().expect("a whole chunk"), unit, p);
     }
     for x in chunks.into_remainder() {
-        raise_all(std::array::from_mut(x), p);
+        raise_all(std::array::from_mut(x), unit, p);
     }
 }
 
 /// By repeated squaring, all at once.
 #[inline(always)]
-fn raise_all<T: Real, const N: usize>(x: &mut [T; N], p: u32) {
-    let mut base = *x;
-    for x in x.iter_mut() {
-        *x = if *x > T::zero() { T::one() } else { T::zero() };
-    }
+fn raise_all<T: Real, const N: usize>(x: &mut [T; N], unit: T, p: u32) {
+    let unit = unit.wide();
+    let mut base = x.map(|x| x.wide() / unit);
+    let mut power = base.map(|base| if base > 0.0 { 1.0 } else { 0.0 });
     let mut left = p;
     while left > 0 {
         if left & 1 == 1 {
-            for (x, &base) in x.iter_mut().zip(&base) {
-                *x = *x * base;
+            for (power, &base) in power.iter_mut().zip(&base) {
+                *power *= base;
             }
         }
         for base in &mut base {
-            *base = *base * *base;
+            *base *= *base;
         }
         left >>= 1;
     }
+    *x = power.map(T::of);
 }
 
 #[cfg(test)]
@@ -262,8 +268,8 @@ mod tests {
         let x: Vec<f64> = (0..37).map(|i| f64::from(i) / 36.0).collect();
         for p in [0, 1, 2, 3, 14, 15] {
             let mut got = x.clone();
-            raise(&mut got, p);
-            let want: Vec<f64> = x.iter().map(|x| if *x > 0.0 { x.powi(p as i32) } else { 0.0 }).collect();
+            raise(&mut got, 2.0, p);
+            let want: Vec<f64> = x.iter().map(|x| if *x > 0.0 { (x / 2.0).powi(p as i32) } else { 0.0 }).collect();
             assert_close(&format!("power {p}"), &got, &want, 1e-14, 0.0);
         }
     }

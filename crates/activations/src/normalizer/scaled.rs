@@ -128,7 +128,8 @@ impl<S: RowScale> RowMap for LogScaledSoftmaxRow<S> {
         // The weights from the scores: the exponential of a logarithm that was rounded is off by as many digits as that has.
         exponentials(row.x, self.0.scale(row.params, row.x.len()), dx);
         // One factor for all, so that each entry is rounded once less.
-        let [sum_g, sum]: [f64; 2] = [row.g, dx].map(|row| lanes::wide_sum_of([row], |[term]| term)).map(|sum: T| sum.wide());
+        let [sum_g, sum]: [f64; 2] =
+            [row.g, dx].map(|row| lanes::wide_sum_of([row], |[term]| term)).map(|sum: T| sum.wide());
         let factor = T::of(sum_g / sum);
         for (dx, &g) in dx.iter_mut().zip(row.g) {
             *dx = g - *dx * factor;

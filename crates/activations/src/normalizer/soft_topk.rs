@@ -264,7 +264,8 @@ impl RowMap for LogSoftTopkRow {
 #[inline(always)]
 fn membership<T: Real>(y: T) -> (T, T) {
     let p = y.exp_exact();
-    (p, -(y + y * y * second_order(-y, p)))
+    let near = -(y + y * y * second_order(-y, p));
+    (p, if y > T::of(-0.5) { near } else { T::one() - p })
 }
 
 /// The top-k loss of one class: minus the logarithm of its soft membership in the k largest.

@@ -82,7 +82,8 @@ impl Normalize for Softmax1 {
         };
         let max = composed::fill(scores.clone().detach(), removed.clone(), f64::MIN).max_dim(1);
         let max = max.max_pair(sink.clone().detach());
-        let exp = composed::fill((scores - max.clone()).exp(), removed, 0.0);
+        let shifted = composed::fill(scores - max.clone(), removed.clone(), 0.0);
+        let exp = composed::fill(shifted.exp(), removed, 0.0);
         let sum = exp.clone().sum_dim(1) + (sink - max).exp();
         exp / sum
     }

@@ -80,7 +80,10 @@ impl Normalize for Softpick {
         let removed = rows.removed();
         let scores = composed::fill(rows.scores.clone(), removed.clone(), 0.0);
         let max = scores.clone().max_dim(1).clamp_min(0.0);
-        let excess = (scores - max.clone()).exp() - max.neg().exp();
+        // e^(x−m) − e^−m, by the form that does not cancel where that one does.
+        let near = scores.clone().detach().abs().lower_elem(0.5);
+        let small = composed::exp_m1(scores.clone().mask_fill(near.clone().bool_not(), 0.0)) * max.clone().neg().exp();
+        let excess = ((scores - max.clone()).exp() - max.neg().exp()).mask_where(near, small);
         let excess = composed::fill(excess, removed, 0.0);
         activation::relu(excess.clone()) / excess.abs().sum_dim(1).add_scalar(self.eps)
     }

@@ -162,8 +162,9 @@ fn search<T: Real>(x: &[T], k: T, alpha: T, pivot: T, (mut low, mut high): (T, T
             let over = z >= zero;
             [if over { one } else { zero }, if over { -far } else { far }, far * inverse]
         });
-        let [rest, slope] = if slope > faint() { [rest, slope] } else { nearest_tails(x, alpha, pivot, shift) };
-        let excess = if above == k { rest } else { (above - k) + rest };
+        let in_a_gap = above == k && slope <= faint();
+        let [rest, slope] = if in_a_gap { nearest_tails(x, alpha, pivot, shift) } else { [rest, slope] };
+        let excess = (above - k) + rest;
         if excess >= zero {
             high = shift;
         } else {

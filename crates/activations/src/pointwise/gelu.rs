@@ -6,7 +6,7 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PointwiseFn;
+use super::{PointwiseFn, above_infinity};
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
@@ -74,6 +74,7 @@ impl PointwiseFn for Gelu {
     }
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
+        let x = above_infinity(x);
         let above = match self.approximate {
             GeluForm::None => x.clone().mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf(),
             GeluForm::Tanh => (x.clone() + x.clone().powi_scalar(3).mul_scalar(CUBIC)).mul_scalar(SLOPE).tanh(),

@@ -6,7 +6,7 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PointwiseFn;
+use super::{PointwiseFn, above_infinity};
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
@@ -50,6 +50,7 @@ impl PointwiseFn for Mish {
     }
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
+        let x = above_infinity(x);
         let softplus = x.clone().clamp_min(0.0) + log_1p(x.clone().abs().neg().exp());
         x * softplus.tanh()
     }

@@ -72,6 +72,12 @@ pub trait PointwiseFn: Debug + Send + Sync {
     fn composed(&self, x: Tensor<1>) -> Tensor<1>;
 }
 
+/// The argument of a composed form that is x times a gate: the gate is 0 at −∞, and −∞ · 0 would be NaN.
+fn above_infinity(x: Tensor<1>) -> Tensor<1> {
+    let infinite = x.clone().detach().equal_elem(f64::NEG_INFINITY);
+    x.mask_fill(infinite, -1e4)
+}
+
 impl Pointwise {
     /// The function of every element.
     ///

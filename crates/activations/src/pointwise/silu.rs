@@ -6,7 +6,7 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PointwiseFn;
+use super::{PointwiseFn, above_infinity};
 use crate::{
     Init,
     kernel::{Elementary, PointwiseKernel, PointwiseMap},
@@ -46,6 +46,7 @@ impl PointwiseFn for Silu {
     }
 
     fn composed(&self, x: Tensor<1>) -> Tensor<1> {
+        let x = above_infinity(x);
         let sigmoid = burn::tensor::activation::sigmoid(x.clone());
         x * sigmoid
     }
