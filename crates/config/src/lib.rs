@@ -58,3 +58,4 @@ pub use document::{Document, Leaf};
 pub use error::ConfigError;
 pub use loader::{Files, Loader};
 pub use source::Origin;
+pub use wording::nearest;

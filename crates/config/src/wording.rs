@@ -38,7 +38,7 @@ pub(crate) fn found(unexpected: Unexpected) -> String {
 }
 
 /// The candidate that `word` was most likely meant to be: few edits away for its length, or longer by an ending.
-pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let distance = |candidate: &&'a str| strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
     let best = candidates.iter().min_by_key(|candidate| distance(candidate))?;

@@ -2,7 +2,7 @@
 //! check the hand-written gradients.
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::{Keep, lssa::LN_COSH};
+use super::{Keep, series::LN_COSH};
 use crate::kernel;
 
 /// Where an entry does not take part: it is not kept, or its score is −∞. `None` if the rows are not looked at.

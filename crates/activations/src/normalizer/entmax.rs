@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     Gradient, Heads, Laws, Normalize, Rows, Softmax, composed,
+    series::second_order,
     threshold::{entmax_scale, entmax15_threshold, sparsemax_threshold, support_gradient},
 };
 use crate::{
@@ -275,35 +276,6 @@ pub(super) fn power<T: Real>(r: T, root: T) -> T {
     let log = (if inside { r } else { T::zero() }).ln_1p_lane();
     let power = (root * log).exp_exact();
     if inside { power } else { T::zero() }
-}
-
-/// (e^−t − 1 + t) / t², continued over t = 0.
-#[inline(always)]
-pub(super) fn second_order<T: Real>(t: T, exp_minus: T) -> T {
-    // Where the difference cancels, the series: 1/2 − t/6 + t²/24 − …
-    const TERMS: [f64; 12] = [
-        1.0 / 87_178_291_200.0,
-        1.0 / 6_227_020_800.0,
-        1.0 / 479_001_600.0,
-        1.0 / 39_916_800.0,
-        1.0 / 3_628_800.0,
-        1.0 / 362_880.0,
-        1.0 / 40_320.0,
-        1.0 / 5_040.0,
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-    ];
-    let mut series = T::zero();
-    let mut k = 0;
-    while k < TERMS.len() {
-        series = T::of(TERMS[k]) - t * series;
-        k += 1;
-    }
-    let series = T::of(0.5) - t * series;
-    let direct = (exp_minus - T::one() + t) / (t * t);
-    if t.abs() < T::of(0.4) { series } else { direct }
 }
 
 /// The map of [`Entmax`]; alpha is the row parameter where P = 1.

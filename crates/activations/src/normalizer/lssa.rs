@@ -9,7 +9,10 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Laws, Normalize, Rows, composed, entmax::second_order};
+use super::{
+    Laws, Normalize, Rows, composed,
+    series::{self, LN_COSH},
+};
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, Real, RowKernel, RowMap, VjpRow, lanes},
@@ -184,24 +187,6 @@ impl LengthScaledSoftplus {
     }
 }
 
-/// Coefficients of ln cosh s in s², highest power first, good to `f64` up to s = 1/2.
-pub(super) const LN_COSH: [f64; 14] = [
-    -2.3041747198769394e-07,
-    6.122655795895756e-07,
-    -1.6365968284715348e-06,
-    4.405244525877023e-06,
-    -1.1956455712177625e-05,
-    3.277930227475478e-05,
-    -9.09896491907074e-05,
-    0.0002565805740408915,
-    -691.0 / 935_550.0,
-    31.0 / 14_175.0,
-    -17.0 / 2520.0,
-    1.0 / 45.0,
-    -1.0 / 12.0,
-    0.5,
-];
-
 impl<T: Real> Scaled<T> {
     /// u of one score.
     #[inline(always)]
@@ -220,8 +205,7 @@ impl<T: Real> Scaled<T> {
         match self.far {
             Some(top) => {
                 let t = t - top;
-                let exp = t.exp_exact();
-                if t > -T::one() { t + t * t * second_order(-t, exp) } else { exp - T::one() }
+                series::exp_m1(t, t.exp_exact())
             }
             None => {
                 // ln((1 + e^t)/2) = t/2 + ln cosh(t/2), the second by its series around 0.

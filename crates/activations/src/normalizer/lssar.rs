@@ -84,7 +84,7 @@ fn power<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
 /// # Numerics
 /// r is formed from differences to the row's largest u, so that rounding lifts no entry of a row of equal scores above
 /// the offset, and divided by its largest value before the power, which would overflow. The power multiplies relative
-/// errors by p: in `f32` expect gradients to about 2e-4. A score of +∞ takes all the weight; several share it evenly.
+/// errors by p and is taken in `f64`. A score of +∞ takes all the weight; several share it evenly.
 /// # References
 /// Gao & Spratling 2025, arXiv:2501.13428. Published code adds 1e-8 to Σ r^p, which takes nearly flat rows their
 /// weight; here nothing is added.

@@ -41,6 +41,7 @@ mod relu_attention;
 mod rows;
 mod sa_softmax;
 mod scaled;
+mod series;
 mod settled;
 mod sigmoid;
 mod soft_topk;

@@ -10,8 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Laws, Normalize, Rows, composed,
-    entmax::second_order,
+    Laws, Normalize, Rows, composed, series,
     threshold::{faint, soft_topk_shares, soft_topk_shift},
 };
 use crate::{
@@ -264,8 +263,7 @@ impl RowMap for LogSoftTopkRow {
 #[inline(always)]
 fn membership<T: Real>(y: T) -> (T, T) {
     let p = y.exp_exact();
-    let near = -(y + y * y * second_order(-y, p));
-    (p, if y > T::of(-0.5) { near } else { T::one() - p })
+    (p, -series::exp_m1(y, p))
 }
 
 /// The top-k loss of one class: minus the logarithm of its soft membership in the k largest.

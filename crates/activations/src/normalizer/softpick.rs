@@ -9,7 +9,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Laws, Normalize, Rows, composed};
+use super::{Laws, Normalize, Rows, composed, series};
 use crate::{
     Ctx, Init,
     kernel::{AtInfinity, Real, RowKernel, RowMap, VjpRow, lanes},
@@ -96,35 +96,10 @@ pub struct SoftpickRow {
     pub eps: f64,
 }
 
-/// Coefficients 1/k! of Σ x^k/k! from k = 13 down to k = 2: beyond f64 below [`SMALL`].
-const EXP_M1: [f64; 12] = [
-    1.0 / 6_227_020_800.0,
-    1.0 / 479_001_600.0,
-    1.0 / 39_916_800.0,
-    1.0 / 3_628_800.0,
-    1.0 / 362_880.0,
-    1.0 / 40_320.0,
-    1.0 / 5_040.0,
-    1.0 / 720.0,
-    1.0 / 120.0,
-    1.0 / 24.0,
-    1.0 / 6.0,
-    0.5,
-];
-
-/// Below this magnitude e^x − 1 is taken from its series; above, the difference has lost two bits at most.
-const SMALL: f64 = 0.35;
-
 /// exp(x − m) − exp(−m), from x, exp(x − m) and exp(−m).
 #[inline(always)]
 fn excess<T: Real>(x: T, exp: T, one: T) -> T {
-    let mut series = T::of(EXP_M1[0]);
-    for &coefficient in &EXP_M1[1..] {
-        series = series.mul_add(x, T::of(coefficient));
-    }
-    let near = (series * x).mul_add(x, x) * one;
-    let far = exp - one;
-    if x.abs() < T::of(SMALL) { near } else { far }
+    series::below_series(x, series::exp_m1_near(x) * one, exp - one)
 }
 
 impl RowMap for SoftpickRow {

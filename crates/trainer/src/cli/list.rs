@@ -83,11 +83,20 @@ pub(super) fn matches_any(patterns: &[String], name: &str) -> bool {
 /// # Errors
 /// If there is one; the message lists the names.
 pub(super) fn check_patterns<'a>(patterns: &[String], known: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut names: Vec<&str> = known.collect();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for name in known {
+        // Few enough to look through; some stand for several entries.
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     match patterns.iter().find(|pattern| !names.iter().any(|name| matches(pattern, name))) {
         None => Ok(()),
-        Some(pattern) => Err(anyhow!("nothing is named \"{pattern}\"; known: {}", names.join(", "))).input(),
+        Some(pattern) => {
+            let near = kiln_config::nearest(pattern, &names);
+            let help = near.map(|name| format!("\nhelp: did you mean \"{name}\"?")).unwrap_or_default();
+            Err(anyhow!("nothing is named \"{pattern}\"; known: {}{help}", names.join(", "))).input()
+        }
     }
 }
 
