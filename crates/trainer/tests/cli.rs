@@ -12,6 +12,15 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
+fn a_misspelt_file_finds_the_one_beside_it_or_inside_the_binary() {
+    let folder = folder();
+    std::fs::write(folder.path().join("tiny.toml"), "").unwrap();
+    assert!(fails(folder.path(), &["train", "tinny.toml"], 2).contains("no such file; did you mean tiny.toml?"));
+    let shipped = fails(folder.path(), &["train", "configs/grokking/stablmax.toml"], 2);
+    assert!(shipped.contains("did you mean configs/grokking/stablemax.toml?"), "{shipped}");
+}
+
+#[test]
 fn a_misspelt_key_is_shown_with_its_place_and_the_nearest_key() {
     let folder = folder();
     let config = tiny(folder.path(), SHORT);

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use kiln_config::Document;
+use kiln_config::{Document, Loader};
 use kiln_datasets::{BatchSource, Order, Split};
 
 use crate::{Result, atomic, device, measure, train::feed::io};
@@ -42,9 +42,13 @@ pub struct Resolved {
 /// Where config texts come from: files, then the copies inside the binary.
 struct Texts;
 
-impl kiln_config::Loader for Texts {
+impl Loader for Texts {
     fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
         places::read(path)
+    }
+
+    fn names_beside(&self, path: &Path) -> Vec<String> {
+        kiln_config::Files.names_beside(path).into_iter().chain(places::shipped_beside(path)).collect()
     }
 }
 

@@ -44,6 +44,15 @@ pub fn shipped(folder: &str) -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(name, _)| *name).filter(move |name| name.starts_with(folder))
 }
 
+/// Names of the shipped files in the folder of `path`.
+pub fn shipped_beside(path: &Path) -> impl Iterator<Item = String> {
+    let folder = path.parent().map(normal).unwrap_or_default();
+    EMBEDDED.iter().filter_map(move |(name, _)| {
+        let (beside, name) = name.rsplit_once('/')?;
+        (beside == folder).then(|| name.to_owned())
+    })
+}
+
 /// The path with `.` and `..` resolved in the text and forward slashes.
 fn normal(path: &Path) -> String {
     let mut parts: Vec<String> = Vec::new();
