@@ -2,7 +2,7 @@
 use burn::tensor::Tensor;
 use kiln_stream::{Draws, Stream};
 
-use crate::{Keep, Probe};
+use crate::{Keep, LossTerms, Probe};
 
 /// The context of one forward pass, handed down from the network to its attention, maps and heads.
 #[derive(Clone, Debug)]
@@ -13,12 +13,13 @@ pub struct Ctx {
     pub step: u64,
     stream: Stream,
     probe: Option<Probe>,
+    terms: Option<LossTerms>,
 }
 
 impl Ctx {
     /// The context of training step `step` in the run with this seed.
     pub fn train(seed: u64, step: u64) -> Self {
-        Self { training: true, step, stream: Stream::new(seed, "forward"), probe: None }
+        Self { training: true, step, stream: Stream::new(seed, "forward"), probe: None, terms: None }
     }
 
     /// The context of an evaluation: nothing is drawn unless a map is stochastic by definition.
@@ -32,10 +33,23 @@ impl Ctx {
         Self { probe: Some(probe.clone()), ..self }
     }
 
-    /// Hands a tensor to the probe, if there is one; without one the tensor is not even made. `keep` says which entries
+    /// The same pass with somebody who adds what the parts [`add`](Self::add_loss) to the loss.
+    #[must_use]
+    pub fn with_loss_terms(self, terms: &LossTerms) -> Self {
+        Self { terms: Some(terms.clone()), ..self }
+    }
+
+    /// Adds a term (`[1]`) to the training loss, such as a head's penalty. Outside of training the term is not even made.
+    pub fn add_loss(&self, name: &str, value: impl FnOnce() -> Tensor<1>) {
+        if let (Some(terms), true) = (&self.terms, self.training) {
+            terms.add(name, value());
+        }
+    }
+
+    /// Hands a tensor to the probe, if there is one that wants it; else the tensor is not even made. `keep` says which entries
     /// of its rows over the last axis take part.
     pub fn record<const D: usize>(&self, name: &str, keep: &Keep, tensor: impl FnOnce() -> Tensor<D>) {
-        if let Some(probe) = &self.probe {
+        if let Some(probe) = self.probe.as_ref().filter(|probe| probe.wants(name)) {
             probe.add(self.stream.path(), name, keep, tensor());
         }
     }

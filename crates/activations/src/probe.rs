@@ -22,14 +22,18 @@ use crate::Keep;
 /// assert_eq!((records[0].rows.dims(), records[0].shape.as_slice()), ([6, 5], &[2, 3, 5][..]));
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Probe(Arc<Mutex<Vec<Record>>>);
+pub struct Probe {
+    records: Arc<Mutex<Vec<Record>>>,
+    names: Option<Arc<[String]>>,
+}
 
 /// One recorded tensor.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The part that recorded it, from the network's root: `blocks.0`.
     pub path: String,
-    /// What it is: `attention` for the weights that a normalizer gave.
+    /// What it is: `attention` for the weights that a normalizer gave, `scores` for what it was given, `features` for what
+    /// the head reads, `block` for what a block gave.
     pub name: String,
     /// The values, detached, as rows over the last axis: `[rows, n]`.
     pub rows: Tensor<2>,
@@ -40,9 +44,18 @@ pub struct Record {
 }
 
 impl Probe {
+    /// A probe that takes nothing but records of these names.
+    pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { names: Some(names.into_iter().map(Into::into).collect()), ..Self::default() }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name))
+    }
+
     /// Everything recorded since the last call, in order.
     pub fn take(&self) -> Vec<Record> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn add<const D: usize>(&self, path: &str, name: &str, keep: &Keep, tensor: Tensor<D>) {
@@ -55,6 +68,6 @@ impl Probe {
             keep: keep.clone(),
             shape: shape.to_vec(),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 }

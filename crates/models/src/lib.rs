@@ -16,6 +16,7 @@
 //! `[inputs, outputs]` (`y = x W + b`), attention `[rows, n_heads, queries, keys]`.
 #![warn(missing_docs)]
 
+mod ask;
 pub mod attention;
 pub mod block;
 mod input;
@@ -28,6 +29,7 @@ mod precision;
 #[cfg(test)]
 mod testing;
 
+pub use ask::{Ask, At};
 pub use input::{Input, InputSpec, Io};
 pub use invalid::Invalid;
 pub use net::{Model, ModelConfig, Network, NetworkConfig};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Input, InputSpec, Invalid, Io, Precision,
+    Ask, Input, InputSpec, Invalid, Io, Precision,
     block::{Draw, Linear},
     kernel::Epilogue,
 };
@@ -108,7 +108,7 @@ pub struct Mlp {
 }
 
 impl Network for Mlp {
-    fn forward(&self, input: &Input, _: &Ctx) -> Tensor<2> {
+    fn forward(&self, input: &Input, _: &Ask, _: &Ctx) -> Tensor<2> {
         let epilogue = |i: usize| if i + 1 < self.layers.len() { Epilogue::Relu } else { Epilogue::None };
         let first = &self.layers[0];
         let first = match input {
@@ -179,7 +179,7 @@ mod tests {
             let model = randomised(build(config(bias), &io));
             let x = normal([ROWS, 5], DType::F64, "x").detach();
             let expected = reference(&model, &values(&x), &[5, 7, 11, 13], bias, 0.5);
-            let logits = model.forward(&Input::Floats(x), &Ctx::eval(0, 0));
+            let logits = model.forward(&Input::Floats(x), &Ask::row(), &Ctx::eval(0, 0));
             assert_eq!(logits.dims(), [ROWS, 13]);
             assert_close("logits", &values(&logits), &expected, 1e-13);
             assert!(model.embedding().is_none());
@@ -189,7 +189,7 @@ mod tests {
             let (host, picked) = indices([ROWS, 3], 17);
             let mut x = vec![0.0; ROWS * 17];
             host.iter().enumerate().for_each(|(i, index)| x[i / 3 * 17 + index] += 1.0);
-            let logits = model.forward(&Input::OneHot(picked), &Ctx::eval(0, 0));
+            let logits = model.forward(&Input::OneHot(picked), &Ask::row(), &Ctx::eval(0, 0));
             assert_close("logits", &values(&logits), &reference(&model, &x, &[17, 7, 11, 13], bias, 0.5), 1e-13);
             let parameters = named_values(&model);
             assert_eq!(values(&model.embedding().unwrap()), parameters["layers.0.weight"]);
@@ -207,7 +207,7 @@ mod tests {
         let (_, picked) = indices([11, 2], 5);
         let c = normal([11, 3], DType::F64, "c").detach();
         check_gradients(&model, |model| {
-            (model.forward(&Input::OneHot(picked.clone()), &Ctx::eval(0, 0)) * c.clone()).sum()
+            (model.forward(&Input::OneHot(picked.clone()), &Ask::row(), &Ctx::eval(0, 0)) * c.clone()).sum()
         });
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let model = build(config(false), &io);
         let (_, picked) = indices([ROWS, 2], 17);
         let g = normal([ROWS, 13], DType::F64, "g").detach();
-        let logits = model.forward(&Input::OneHot(picked), &Ctx::eval(0, 0));
+        let logits = model.forward(&Input::OneHot(picked), &Ask::row(), &Ctx::eval(0, 0));
         let product = values(&(logits.clone() * g.clone()).sum())[0];
         let gradients = named_gradients(&model, &(logits * g).sum().backward());
         let parameters = named_values(&model);
@@ -249,7 +249,7 @@ mod tests {
         let io = Io { input: InputSpec::Floats { width: 3 }, outputs: 2 };
         let model = build(MlpConfig { widths: vec![], dtype: Precision::F64, ..MlpConfig::default() }, &io);
         let x = normal([5, 3], DType::F64, "x").detach();
-        let logits = model.forward(&Input::Floats(x.clone()), &Ctx::eval(0, 0));
+        let logits = model.forward(&Input::Floats(x.clone()), &Ask::row(), &Ctx::eval(0, 0));
         assert_close("logits", &values(&logits), &reference(&model, &values(&x), &[3, 2], false, 1.0), 1e-14);
     }
 

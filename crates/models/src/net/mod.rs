@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use kiln_activations::{Ctx, Init};
 use kiln_registry::registry;
 
-use crate::{Input, Invalid, Io};
+use crate::{Ask, Input, Invalid, Io};
 
 mod mlp;
 mod query_pool;
@@ -48,11 +48,11 @@ pub trait NetworkConfig {
 
 /// The contract of a network.
 pub trait Network: Debug {
-    /// Logits: `[rows, outputs]`.
+    /// Logits: `[answers, outputs]`, an answer per row or place that `ask` names.
     ///
     /// # Panics
-    /// If the input is not of the kind the network was built for.
-    fn forward(&self, input: &Input, ctx: &Ctx) -> Tensor<2>;
+    /// If input or question are not of the kind the network was built for.
+    fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2>;
 
     /// The vectors that stand for the inputs: a row per token or one-hot index. `None` where the input is
     /// not discrete.

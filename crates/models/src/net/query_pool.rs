@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Input, InputSpec, Invalid, Io, Precision,
+    Ask, Input, InputSpec, Invalid, Io, Precision,
     block::{Draw, Linear},
     kernel::{self, Epilogue},
 };
@@ -139,7 +139,7 @@ pub struct QueryPool {
 }
 
 impl Network for QueryPool {
-    fn forward(&self, input: &Input, ctx: &Ctx) -> Tensor<2> {
+    fn forward(&self, input: &Input, _: &Ask, ctx: &Ctx) -> Tensor<2> {
         let Input::Items(x) = input else { panic!("query_pool takes sets of items, not {}", input.kind()) };
         let [rows, items, _] = x.dims();
         let h = self.activation.forward(self.item_up.forward(x.clone(), Epilogue::None));
@@ -236,7 +236,7 @@ mod tests {
             let x = normal([11, items, 3], DType::F64, "x").detach();
             let (logits, weights) = reference(&model, &values(&x), items);
             let probe = Probe::default();
-            let found = model.forward(&Input::Items(x), &Ctx::eval(0, 0).with_probe(&probe));
+            let found = model.forward(&Input::Items(x), &Ask::row(), &Ctx::eval(0, 0).with_probe(&probe));
             assert_close("logits", &values(&found), &logits, 1e-11);
             let records = probe.take();
             assert_eq!((records.len(), records[0].name.as_str()), (1, "attention"));
@@ -249,11 +249,11 @@ mod tests {
     fn a_probe_changes_no_bit_and_the_order_of_the_items_means_nothing() {
         let model = build("softmax");
         let x = normal([5, 13, 3], DType::F64, "x").detach();
-        let forward = |x: &Tensor<3>, ctx: Ctx| values(&model.forward(&Input::Items(x.clone()), &ctx));
+        let forward = |x: &Tensor<3>, ctx: Ctx| values(&model.forward(&Input::Items(x.clone()), &Ask::row(), &ctx));
         let plain = forward(&x, Ctx::eval(0, 0));
         assert_eq!(plain, forward(&x, Ctx::eval(0, 0).with_probe(&Probe::default())));
         assert_close("flipped", &forward(&x.clone().flip([1]), Ctx::eval(0, 0)), &plain, 1e-12);
-        let part = model.forward(&Input::Items(x).rows_in(2..4), &Ctx::eval(0, 0));
+        let part = model.forward(&Input::Items(x).rows_in(2..4), &Ask::row(), &Ctx::eval(0, 0));
         assert_close("rows 2 and 3", &values(&part), &plain[10..20], 1e-12);
     }
 
@@ -264,7 +264,7 @@ mod tests {
             let x = normal([3, 6, 3], DType::F64, "x").detach();
             let c = normal([3, 5], DType::F64, "c").detach();
             check_gradients(&model, |model| {
-                (model.forward(&Input::Items(x.clone()), &Ctx::eval(0, 0)) * c.clone()).sum()
+                (model.forward(&Input::Items(x.clone()), &Ask::row(), &Ctx::eval(0, 0)) * c.clone()).sum()
             });
         }
     }

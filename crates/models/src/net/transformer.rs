@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Input, InputSpec, Invalid, Io, Precision,
+    Ask, Input, InputSpec, Invalid, Io, Precision,
     attention::AttentionConfig,
     block::{Draw, Embedding, FeedForward, LayerNorm, Linear, Norm, Read, TransformerBlock},
     kernel::Epilogue,
@@ -202,7 +202,7 @@ pub struct Transformer {
 }
 
 impl Network for Transformer {
-    fn forward(&self, input: &Input, ctx: &Ctx) -> Tensor<2> {
+    fn forward(&self, input: &Input, _: &Ask, ctx: &Ctx) -> Tensor<2> {
         let Input::Tokens(tokens) = input else { panic!("the transformer takes tokens, not {}", input.kind()) };
         let mut x = self.positions.place(self.embedding.forward(tokens.clone()));
         let ctx = ctx.child("blocks");

@@ -32,6 +32,8 @@ pub struct Pass {
     pub loss_rows: Tensor<1>,
     /// Mean loss in the loss dtype, `[1]`, detached.
     pub loss: Tensor<1>,
+    /// What parts of the network added to the loss, by name, each `[1]`, detached; not contained in `loss`.
+    pub terms: Vec<(String, Tensor<1>)>,
     /// Gradient of every parameter, before any transform.
     pub gradients: GradientsParams,
 }

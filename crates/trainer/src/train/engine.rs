@@ -95,13 +95,16 @@ impl Engine {
         let batch = self.feed.train(step);
         let mut row = Row::new(step);
         row.push("train_loss", host(&pass.loss)[0]);
+        for (name, value) in &pass.terms {
+            row.push(format!("train_{name}"), host(value)[0]);
+        }
         let train = Scored::new(&pass.logits, &batch.classes);
         row.push("train_accuracy", train.accuracy());
 
         let seed = self.experiment.run.seed;
         let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
         let watched = self.experiment.eval.measures.iter().any(|measure| measure.needs_probe());
-        let probe = watched.then(Probe::default);
+        let probe = watched.then(|| Probe::of(["attention"]));
         let ctx = match &probe {
             Some(probe) => ctx.with_probe(probe),
             None => ctx,
@@ -167,7 +170,7 @@ impl Engine {
     /// Logits and mean loss of a whole evaluation set under `model` (on the inference device).
     pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Tensor<2>, f64) {
         let batch = self.feed.eval(set);
-        let pieces = pieces(&batch.input).map(|rows| model.forward(&batch.input.rows_in(rows), ctx));
+        let pieces = pieces(&batch.input).map(|rows| model.forward(&batch.input.rows_in(rows), &batch.ask, ctx));
         let logits = Tensor::cat(pieces.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
         (logits, host(&loss.mean)[0])

@@ -4,13 +4,15 @@ use std::{collections::HashMap, sync::Arc};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use kiln_activations::loss::Target;
 use kiln_datasets::{self as data, BatchSource, Matrix, Order, Split};
-use kiln_models::{Input, InputSpec, Io};
+use kiln_models::{Ask, Input, InputSpec, Io};
 
 /// A batch on the device.
 #[derive(Clone, Debug)]
 pub struct DeviceBatch {
     /// What the model receives.
     pub input: Input,
+    /// Where its answers are read.
+    pub ask: Ask,
     /// What the loss receives.
     pub target: Target,
     /// The right class of each row, on the host.
@@ -91,6 +93,7 @@ impl Feed {
         let data::Target::Classes(classes) = batch.target else { unreachable!("a target kind without tensors") };
         DeviceBatch {
             input,
+            ask: Ask::row(),
             target: Target::Classes(Tensor::from_data(TensorData::new(classes.clone(), [classes.len()]), &self.device)),
             classes: classes.iter().map(|&class| class as usize).collect(),
         }

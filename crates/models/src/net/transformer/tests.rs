@@ -138,7 +138,7 @@ fn logits_follow_the_formula() {
         for positions in [false, true] {
             let model = randomised(build(small(norm, positions)));
             let (host, tokens) = indices([ROWS, LENGTH], VOCABULARY);
-            let logits = model.forward(&Input::Tokens(tokens), &Ctx::eval(0, 0));
+            let logits = model.forward(&Input::Tokens(tokens), &Ask::row(), &Ctx::eval(0, 0));
             assert_eq!(logits.dims(), [ROWS, OUTPUTS]);
             let reference = Reference { parameters: named_values(&model), norm, n_layers: 2, n_heads: 2 };
             let expected: Vec<f64> = host.chunks(LENGTH).flat_map(|row| reference.logits(row, 22)).collect();
@@ -163,7 +163,7 @@ fn gradients_agree_with_central_differences() {
         let (_, tokens) = indices([7, 3], 5);
         let c = normal([7, 2], DType::F64, "c").detach();
         check_gradients(&model, |model| {
-            (model.forward(&Input::Tokens(tokens.clone()), &Ctx::train(0, 3)) * c.clone()).sum()
+            (model.forward(&Input::Tokens(tokens.clone()), &Ask::row(), &Ctx::train(0, 3)) * c.clone()).sum()
         });
     }
 }
@@ -174,7 +174,7 @@ fn dropout_acts_in_training_only_and_repeats() {
     let plain = build(small(Norm::Post, false));
     let (_, tokens) = indices([ROWS, LENGTH], VOCABULARY);
     let input = Input::Tokens(tokens);
-    let logits = |model: &Model, ctx: &Ctx| values(&model.forward(&input, ctx));
+    let logits = |model: &Model, ctx: &Ctx| values(&model.forward(&input, &Ask::row(), ctx));
     let calm = logits(&model, &Ctx::eval(1, 4));
     assert_eq!(calm, logits(&plain, &Ctx::train(1, 4)));
     let noisy = logits(&model, &Ctx::train(1, 4));
@@ -188,7 +188,7 @@ fn dropout_acts_in_training_only_and_repeats() {
 fn without_positions_the_order_of_earlier_tokens_is_unseen() {
     let forward = |positions: bool, tokens: [[i64; 3]; 1]| {
         let model = build(small(Norm::None, positions));
-        values(&model.forward(&Input::Tokens(Tensor::from_data(tokens, &device())), &Ctx::eval(0, 0)))
+        values(&model.forward(&Input::Tokens(Tensor::from_data(tokens, &device())), &Ask::row(), &Ctx::eval(0, 0)))
     };
     assert_close("logits", &forward(false, [[1, 2, 3]]), &forward(false, [[2, 1, 3]]), 1e-12);
     assert_ne!(forward(true, [[1, 2, 3]]), forward(true, [[2, 1, 3]]));
@@ -201,7 +201,7 @@ fn the_normalizer_is_the_config_s_choice() {
         let name = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(normalizer);
         config.attention.normalizer = <NormalizerConfig as serde::Deserialize>::deserialize(name).unwrap();
         let (_, tokens) = indices([ROWS, LENGTH], VOCABULARY);
-        values(&build(config).forward(&Input::Tokens(tokens), &Ctx::eval(0, 0)))
+        values(&build(config).forward(&Input::Tokens(tokens), &Ask::row(), &Ctx::eval(0, 0)))
     };
     assert_ne!(logits("softmax"), logits("stablemax"));
 }
@@ -278,7 +278,7 @@ fn a_record_brings_every_value_back() {
         let loaded = build(config).try_load_record(ModuleRecord::from_bytes(bytes).unwrap()).unwrap();
         assert_eq!(named_values(&loaded), named_values(&model));
         let (_, tokens) = indices([ROWS, LENGTH], VOCABULARY);
-        let logits = |model: &Model| model.forward(&Input::Tokens(tokens.clone()), &Ctx::eval(0, 0)).to_data();
+        let logits = |model: &Model| model.forward(&Input::Tokens(tokens.clone()), &Ask::row(), &Ctx::eval(0, 0)).to_data();
         assert_eq!(logits(&loaded), logits(&model));
         let ids = |model: &Model| parameters(model).into_iter().map(|p| p.id).collect::<Vec<_>>();
         assert_eq!(ids(&loaded), ids(&model));
