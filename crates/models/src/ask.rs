@@ -32,6 +32,7 @@ impl Ask {
 
 /// Where a network's answers are read.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "there is one per batch")]
 pub enum At {
     /// One answer per row of the batch.
     #[default]

@@ -15,7 +15,8 @@ use crate::train::feed::DeviceBatch;
 pub struct SupervisedConfig {}
 
 impl Entry for SupervisedConfig {
-    const SUMMARY: &'static str = "mean loss of a batch and the terms that its parts add, their gradient, one step of the optimizer chain";
+    const SUMMARY: &'static str =
+        "mean loss of a batch and the terms that its parts add, their gradient, one step of the optimizer chain";
 }
 
 impl Task for SupervisedConfig {

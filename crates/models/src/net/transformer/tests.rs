@@ -278,7 +278,8 @@ fn a_record_brings_every_value_back() {
         let loaded = build(config).try_load_record(ModuleRecord::from_bytes(bytes).unwrap()).unwrap();
         assert_eq!(named_values(&loaded), named_values(&model));
         let (_, tokens) = indices([ROWS, LENGTH], VOCABULARY);
-        let logits = |model: &Model| model.forward(&Input::Tokens(tokens.clone()), &Ask::row(), &Ctx::eval(0, 0)).to_data();
+        let logits =
+            |model: &Model| model.forward(&Input::Tokens(tokens.clone()), &Ask::row(), &Ctx::eval(0, 0)).to_data();
         assert_eq!(logits(&loaded), logits(&model));
         let ids = |model: &Model| parameters(model).into_iter().map(|p| p.id).collect::<Vec<_>>();
         assert_eq!(ids(&loaded), ids(&model));
