@@ -263,6 +263,16 @@ impl Normalizer {
         along(scores, dim, mask, |rows, keep, heads| self.rows(rows, keep, heads, ctx))
     }
 
+    /// Weights over the last axis of scores of any rank, with what takes part given for the rows `[.., n]` is cut into.
+    ///
+    /// # Panics
+    /// If `keep` does not fit the rows or the heads are not those the map was built for.
+    pub fn kept_weights<const D: usize>(&self, scores: Tensor<D>, keep: &Keep, ctx: &Ctx) -> Tensor<D> {
+        let shape = scores.dims();
+        let (n, rows) = (shape[D - 1], shape[..D - 1].iter().product());
+        self.rows(scores.reshape([rows, n]), keep, Heads::of(&shape[..D - 1]), ctx).reshape(shape)
+    }
+
     /// Logarithms of [`Normalizer::weights`], computed without taking the logarithm of a weight; −∞ at
     /// removed entries. `None` for a map without a log form.
     ///

@@ -1,4 +1,27 @@
-//! Mixing of positions.
+//! Mixing of positions, assembled from slots: core, normalizer, position, pattern, and what stands around them.
+mod config;
+pub mod core;
+mod gate;
+mod key_value;
 mod multi_head;
+mod pattern;
+pub mod presets;
+mod qk_norm;
+mod scale;
+mod scope;
+mod state;
 
-pub use multi_head::{Attention, AttentionConfig};
+pub use self::core::{Around, Attend, Core, CoreConfig, CoreInit, CoreSetting, Heads, Properties};
+pub(crate) use config::inside;
+pub use config::{AttentionConfig, Fit, schema};
+pub use gate::{Gate, GateActivation, GateConfig};
+pub use key_value::KeyValue;
+pub use multi_head::{Attention, LayerState};
+pub use pattern::{
+    CausalConfig, DocumentConfig, FullConfig, LocalConfig, Pattern, PatternConfig, PrefixConfig, WindowConfig,
+};
+pub use presets::{Preset, PresetConfig};
+pub use qk_norm::{HeadNorm, QkNorm};
+pub use scale::{LognConfig, Scale};
+pub use scope::{Scope, Side};
+pub use state::{Remember, State};

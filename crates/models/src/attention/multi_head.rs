@@ -1,125 +1,235 @@
-//! Multi-head attention around any normalizer.
-use burn::{module::Module, tensor::Tensor};
-use kiln_activations::{
-    Ctx, Init, Keep,
-    normalizer::{Normalizer, NormalizerConfig, SoftmaxConfig},
+//! Multi-head attention, assembled from its slots.
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor},
 };
-use kiln_registry::range;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use kiln_activations::{Ctx, Init};
 
+use super::{
+    Around, AttentionConfig, Core, CoreInit, CoreSetting, Gate, HeadNorm, Heads, Pattern, QkNorm, Scale, Scope, Side,
+    State, state::Remember,
+};
 use crate::{
-    Invalid,
-    block::{Draw, Linear, dropout},
+    block::{Draw, Linear},
     kernel::Epilogue,
+    position::{Angles, Place, Position},
 };
-
-/// `[model.attention]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttentionConfig {
-    /// Heads; they share the model's width evenly.
-    #[serde(deserialize_with = "range::at_least_one")]
-    #[schemars(range(min = 1))]
-    pub n_heads: usize,
-    /// The map from a row of scores to a row of weights.
-    pub normalizer: NormalizerConfig,
-    /// Biases of the four projections.
-    pub bias: bool,
-}
-
-impl Default for AttentionConfig {
-    /// 4 heads without biases, as in the one-layer transformers of the grokking literature.
-    fn default() -> Self {
-        Self { n_heads: 4, normalizer: NormalizerConfig::Softmax(SoftmaxConfig::default()), bias: false }
-    }
-}
 
 impl AttentionConfig {
-    /// Whether the heads fit the width.
-    ///
-    /// # Errors
-    /// If they do not; the message names the nearest widths that do.
-    pub fn check(&self, d_model: usize) -> Result<(), Invalid> {
-        let heads = self.n_heads;
-        if d_model.is_multiple_of(heads) {
-            return Ok(());
-        }
-        let below = d_model / heads * heads;
-        let near = if below == 0 { heads.to_string() } else { format!("{below} or {}", below + heads) };
-        Err(Invalid::new(
-            "n_heads",
-            format!("d_model = {d_model} is not a multiple of n_heads = {heads}; try d_model = {near}"),
-        ))
-    }
-
-    /// Attention for vectors of `d_model` entries. `input` draws query, key and value projections, `output`
-    /// the one after the heads; `dropout` acts on the weights.
+    /// Attention for vectors of `d_model` entries in rows of at most `length` tokens. `input` draws query, key and value
+    /// projections, `output` the one after the heads; `dropout` acts on the weights.
     ///
     /// # Panics
     /// If [`AttentionConfig::check`] refuses.
-    pub fn init(&self, init: &Init, d_model: usize, [input, output]: [Draw; 2], dropout: f64) -> Attention {
-        assert!(d_model.is_multiple_of(self.n_heads), "n_heads = {} does not divide d_model = {d_model}", self.n_heads);
-        let projection = |name: &str, draw| Linear::new(&init.child(name), [d_model, d_model], self.bias, draw);
-        Attention {
-            query: projection("query", input),
-            key: projection("key", input),
-            value: projection("value", input),
-            output: projection("output", output),
-            normalizer: self.normalizer.init(&init.child("normalizer").per_head(self.n_heads)),
-            n_heads: self.n_heads,
+    pub fn init(&self, init: &Init, d_model: usize, length: usize, draws: [Draw; 2], dropout: f64) -> Attention {
+        let [input, output] = draws;
+        let (heads, kv_heads, [d_head, d_value]) = (self.n_heads, self.kv_heads(), self.widths(d_model));
+        let project = |name: &str, rank: Option<usize>, outputs: usize| {
+            let init = init.child(name);
+            let low = rank.map(|rank| Linear::new(&init.child("low"), [d_model, rank], false, input));
+            (Linear::new(&init, [rank.unwrap_or(d_model), outputs], self.bias, input), low)
+        };
+        let (query, query_low) = project("query", self.rank_qk, heads * d_head);
+        let key = (!self.shared_qk).then(|| project("key", self.rank_qk, kv_heads * d_head));
+        let (key, key_low) = key.map_or((None, None), |(key, low)| (Some(key), low));
+        let (value, value_low) = project("value", self.rank_v, kv_heads * d_value);
+
+        let properties = self.core.properties();
+        let unit = self.qk_norm == QkNorm::L2;
+        let root = (d_head as f64).sqrt();
+        let scale = self.scale.unwrap_or(if unit { root } else { 1.0 / root });
+        let core = CoreInit {
+            init,
+            d_model,
+            n_heads: heads,
+            d_head,
+            d_value,
+            length,
+            normalizer: &self.normalizer,
             dropout,
+        };
+        let place =
+            Place { length, d_model, n_heads: heads, d_head, std: 0.02, init: &init.child("position") };
+        Attention {
+            query,
+            query_low,
+            key,
+            key_low,
+            value,
+            value_low,
+            output: Linear::new(&init.child("output"), [heads * d_value, d_model], self.bias, output),
+            query_norm: HeadNorm::new(init, self.qk_norm, d_head),
+            key_norm: HeadNorm::new(init, self.qk_norm, d_head),
+            scale: properties
+                .products
+                .then(|| Scale::new(init, heads, scale, self.learn_scale || unit, unit, self.logn)),
+            core: self.core.init(&core),
+            position: self.position.init(&place),
+            gate: self.gate.map(|gate| Gate::new(&init.child("gate"), gate, d_model, heads, d_value)),
+            n_heads: heads,
+            kv_heads,
+            any_queries: properties.any_queries,
         }
     }
 }
 
 /// Multi-head attention.
 /// ```text
-/// A_h = normalizer(q_h k_hᵀ / √d_head),   y = [A_1 v_1, …, A_H v_H] W_o + b_o
+/// q = x W_q,  k = x W_k,  v = x W_v      norms, positions and scale act on q and k of each head
+/// y = [o_1, …, o_H] W_o + b_o            o = gate ⊙ core(q, k, v)
 /// ```
+/// With the core `scores` that is `o_h = normalizer(q_h k_hᵀ / √d_head) v_h`.
+///
 /// # References
 /// Vaswani et al. 2017, arXiv:1706.03762. The three input projections are separate matrices here, where some
 /// implementations pack them into one: a per-matrix rule such as a gradient projection sees three.
 #[derive(Module, Debug)]
 pub struct Attention {
-    /// `[d_model, d_model]`
+    /// `[d_model or rank, n_heads · d_head]`
     pub query: Linear,
-    /// `[d_model, d_model]`
-    pub key: Linear,
-    /// `[d_model, d_model]`
+    /// `[d_model, rank]`, for queries of a low rank.
+    pub query_low: Option<Linear>,
+    /// `[d_model or rank, kv_heads · d_head]`; `None` where the queries are the keys.
+    pub key: Option<Linear>,
+    /// `[d_model, rank]`, for keys of a low rank.
+    pub key_low: Option<Linear>,
+    /// `[d_model or rank, kv_heads · d_value]`
     pub value: Linear,
-    /// `[d_model, d_model]`
+    /// `[d_model, rank]`, for values of a low rank.
+    pub value_low: Option<Linear>,
+    /// `[n_heads · d_value, d_model]`
     pub output: Linear,
-    /// The map from scores to weights.
-    pub normalizer: Normalizer,
+    /// Normalises queries.
+    pub query_norm: Option<HeadNorm>,
+    /// Normalises keys.
+    pub key_norm: Option<HeadNorm>,
+    /// Scales the products of queries and keys.
+    pub scale: Option<Scale>,
+    /// What is done with queries, keys and values.
+    pub core: Core,
+    /// How queries and keys, or their scores, know their places.
+    pub position: Position,
+    /// Gates what the core gives.
+    pub gate: Option<Gate>,
     n_heads: usize,
-    dropout: f64,
+    kv_heads: usize,
+    any_queries: bool,
+}
+
+/// What one attention layer remembers between tokens.
+#[derive(Clone, Debug)]
+pub struct LayerState {
+    /// The core's memory.
+    pub core: State,
+    /// Angles that depend on the tokens so far.
+    pub angles: Option<Angles>,
+}
+
+impl Remember for LayerState {
+    fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self { core: self.core.select(rows), angles: self.angles.map(|angles| angles.select(rows)) }
+    }
+
+    fn reset(self) -> Self {
+        Self { core: self.core.reset(), angles: None }
+    }
+
+    fn bytes(&self) -> usize {
+        self.core.bytes() + self.angles.as_ref().map_or(0, Angles::bytes)
+    }
 }
 
 impl Attention {
-    /// Every query attends to every key; the keys' vectors are also the values.
+    /// What every token gets from the tokens it sees.
     ///
     /// # Shapes
-    /// - queries: `[rows, seq_q, d_model]`; keys: `[rows, seq_k, d_model]`; output: as the queries
-    pub fn forward(&self, queries: Tensor<3>, keys: Tensor<3>, ctx: &Ctx) -> Tensor<3> {
-        let [rows, seq_q, d_model] = queries.dims();
-        let q = self.heads(self.query.forward(queries, Epilogue::None));
-        let k = self.heads(self.key.forward(keys.clone(), Epilogue::None));
-        let v = self.heads(self.value.forward(keys, Epilogue::None));
-
-        let scale = 1.0 / ((d_model / self.n_heads) as f64).sqrt();
-        let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(scale); // [rows, n_heads, seq_q, seq_k]
-        let weights = self.normalizer.weights(scores, -1, None, &ctx.child("normalizer"));
-        ctx.record("attention", &Keep::All, || weights.clone());
-        let weights = dropout(weights, self.dropout, &ctx.child("dropout"));
-
-        let mixed = weights.matmul(v).swap_dims(1, 2).reshape([rows, seq_q, d_model]);
-        self.output.forward(mixed, Epilogue::None)
+    /// - x: `[rows, length, d_model]`; output: the same
+    pub fn forward(&self, x: Tensor<3>, scope: &Scope, ctx: &Ctx) -> Tensor<3> {
+        self.attend(x.clone(), x, scope, ctx)
     }
 
-    /// `[rows, seq, d_model]` to `[rows, n_heads, seq, d_head]`.
-    fn heads(&self, x: Tensor<3>) -> Tensor<4> {
-        let [rows, seq, d_model] = x.dims();
-        x.reshape([rows, seq, self.n_heads, d_model / self.n_heads]).swap_dims(1, 2)
+    /// What the last token gets from the tokens it sees: `[rows, 1, d_model]`.
+    pub fn forward_last(&self, x: Tensor<3>, scope: &Scope, ctx: &Ctx) -> Tensor<3> {
+        let [_, length, _] = x.dims();
+        let last = |x: Tensor<3>| x.narrow(1, length - 1, 1);
+        if self.any_queries {
+            self.attend(last(x.clone()), x, &scope.last_query(), ctx)
+        } else {
+            last(self.forward(x, scope, ctx))
+        }
     }
+
+    fn attend(&self, queries: Tensor<3>, keys: Tensor<3>, scope: &Scope, ctx: &Ctx) -> Tensor<3> {
+        let heads = self.heads(&queries, &keys, scope);
+        let (rotation, _) = self.position.rotation(&keys, scope, None);
+        let around = Around { scope, rotation: rotation.as_ref(), position: &*self.position, x: &queries };
+        let mixed = self.core.forward(heads, &around, &ctx.child("core"));
+        self.merged(mixed, &queries)
+    }
+
+    /// The state before the first token of `rows` sequences.
+    pub fn state(&self, rows: usize) -> LayerState {
+        LayerState { core: self.core.state(rows, self.kv_heads), angles: None }
+    }
+
+    /// What new tokens get that come after `state`, and the state after them: [`Attention::forward`] in pieces.
+    ///
+    /// # Shapes
+    /// - x: `[rows, new, d_model]`; output: the same
+    pub fn extend(
+        &self,
+        x: Tensor<3>,
+        state: LayerState,
+        side: &Side,
+        pattern: Pattern,
+        ctx: &Ctx,
+    ) -> (Tensor<3>, LayerState) {
+        let scope = Scope::of(pattern, side.clone());
+        let heads = self.heads(&x, &x, &scope);
+        let (rotation, angles) = self.position.rotation(&x, &scope, state.angles);
+        let around = Around { scope: &scope, rotation: rotation.as_ref(), position: &*self.position, x: &x };
+        let (mixed, core) = self.core.extend(heads, state.core, &around, &ctx.child("core"));
+        (self.merged(mixed, &x), LayerState { core, angles })
+    }
+
+    fn heads(&self, queries: &Tensor<3>, keys: &Tensor<3>, scope: &Scope) -> Heads {
+        let project = |x: &Tensor<3>, low: &Option<Linear>, layer: &Linear, heads: usize| {
+            let x = match low {
+                Some(low) => low.forward(x.clone(), Epilogue::None),
+                None => x.clone(),
+            };
+            split(layer.forward(x, Epilogue::None), heads)
+        };
+        let q = project(queries, &self.query_low, &self.query, self.n_heads);
+        let k = match &self.key {
+            Some(key) => project(keys, &self.key_low, key, self.kv_heads),
+            None => project(keys, &self.query_low, &self.query, self.n_heads),
+        };
+        let v = project(keys, &self.value_low, &self.value, self.kv_heads);
+        let normed = |x: Tensor<4>, norm: &Option<HeadNorm>| match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let q = normed(q, &self.query_norm);
+        let q = match &self.scale {
+            Some(scale) => scale.forward(q, scope),
+            None => q,
+        };
+        Heads { q, k: normed(k, &self.key_norm), v }
+    }
+
+    fn merged(&self, mixed: Tensor<4>, x: &Tensor<3>) -> Tensor<3> {
+        let mixed = match &self.gate {
+            Some(gate) => gate.forward(mixed, x),
+            None => mixed,
+        };
+        let [rows, heads, queries, d_value] = mixed.dims();
+        self.output.forward(mixed.swap_dims(1, 2).reshape([rows, queries, heads * d_value]), Epilogue::None)
+    }
+}
+
+/// `[rows, length, heads · width]` to `[rows, heads, length, width]`.
+fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [rows, length, width] = x.dims();
+    x.reshape([rows, length, heads, width / heads]).swap_dims(1, 2)
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FeedForward, LayerNorm, dropout};
-use crate::attention::Attention;
+use crate::attention::{Attention, Scope};
 
 /// Where layer normalisation stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,13 +69,13 @@ impl TransformerBlock {
     ///
     /// # Shapes
     /// - x: `[rows, length, d_model]`; output: the same, or `[rows, 1, d_model]` for [`Read::Last`]
-    pub fn forward(&self, x: Tensor<3>, read: Read, ctx: &Ctx) -> Tensor<3> {
-        let keys = self.before(&self.attention_norm, x.clone());
-        let (x, queries) = match read {
-            Read::All => (x, keys.clone()),
-            Read::Last => (last(x), last(keys.clone())),
+    pub fn forward(&self, x: Tensor<3>, read: Read, scope: &Scope, ctx: &Ctx) -> Tensor<3> {
+        let input = self.before(&self.attention_norm, x.clone());
+        let attention = ctx.child("attention");
+        let (x, mixed) = match read {
+            Read::All => (x, self.attention.forward(input, scope, &attention)),
+            Read::Last => (last(x), self.attention.forward_last(input, scope, &attention)),
         };
-        let mixed = self.attention.forward(queries, keys, &ctx.child("attention"));
         let x = self.after(&self.attention_norm, x + dropout(mixed, self.dropout, &ctx.child("attention_dropout")));
 
         let input = self.before(&self.feed_forward_norm, x.clone());

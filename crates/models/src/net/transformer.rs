@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Network, NetworkConfig};
 use crate::{
     Ask, Input, InputSpec, Invalid, Io, Precision,
-    attention::AttentionConfig,
+    attention::{AttentionConfig, Fit, Pattern, Scope, Side},
     block::{Draw, Embedding, FeedForward, LayerNorm, Linear, Norm, Read, TransformerBlock},
     kernel::Epilogue,
     position::{LearnedConfig, Place, Position, PositionConfig, UnawareConfig},
@@ -51,6 +51,7 @@ pub struct TransformerConfig {
     /// How first values are drawn.
     pub init: InitScheme,
     /// Attention of every block.
+    #[schemars(schema_with = "crate::attention::schema")]
     pub attention: AttentionConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
@@ -139,8 +140,8 @@ impl NetworkConfig for TransformerConfig {
             return Err(Invalid::new("name", message));
         };
         let inside = |table: &str, invalid: Invalid| Invalid::new(&format!("{table}.{}", invalid.key), invalid.message);
-        self.attention.check(self.d_model).map_err(|invalid| inside("attention", invalid))?;
-        self.positions.check(length).map_err(|invalid| inside("positions", invalid))
+        self.attention.check(Fit { d_model: self.d_model, length, causal: false }).map_err(|invalid| inside("attention", invalid))?;
+        self.positions.check(length, 0).map_err(|invalid| inside("positions", invalid))
     }
 
     fn dtype(&self) -> DType {
@@ -168,17 +169,18 @@ impl TransformerConfig {
         };
         let block = |i: usize| {
             let init = init.child("blocks").child(&i.to_string());
-            let attention = self.attention.init(&init.child("attention"), d_model, projection, self.dropout);
+            let attention = self.attention.init(&init.child("attention"), d_model, length, projection, self.dropout);
             let sizes = [d_model, self.d_ff];
             let feed_forward = FeedForward::new(&init.child("feed_forward"), sizes, self.bias, draw, self.dropout);
             TransformerBlock::new(&init, attention, feed_forward, self.norm, d_model, self.dropout)
         };
         Transformer {
             embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
-            positions: self.positions.init(&Place { length, d_model, std, init: &init.child("positions") }),
+            positions: self.positions.init(&Place { length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") }),
             blocks: (0..self.n_layers).map(block).collect(),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
             output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
+            pattern: self.attention.pattern_in(false).pattern(),
         }
     }
 }
@@ -199,16 +201,21 @@ pub struct Transformer {
     pub norm: Option<LayerNorm>,
     /// `[d_model, outputs]`
     pub output: Linear,
+    #[module(skip)]
+    pattern: Pattern,
 }
 
 impl Network for Transformer {
     fn forward(&self, input: &Input, _: &Ask, ctx: &Ctx) -> Tensor<2> {
         let Input::Tokens(tokens) = input else { panic!("the transformer takes tokens, not {}", input.kind()) };
-        let mut x = self.positions.place(self.embedding.forward(tokens.clone()));
+        let [_, length] = tokens.dims();
+        let side = Side::range(0, length, &tokens.device());
+        let mut x = self.positions.place(self.embedding.forward(tokens.clone()), &side);
+        let scope = Scope::of(self.pattern, side);
         let ctx = ctx.child("blocks");
         for (i, block) in self.blocks.iter().enumerate() {
             let read = if i + 1 < self.blocks.len() { Read::All } else { Read::Last };
-            x = block.forward(x, read, &ctx.child(&i.to_string()));
+            x = block.forward(x, read, &scope, &ctx.child(&i.to_string()));
         }
         let [rows, _, d_model] = x.dims();
         let mut x = x.reshape([rows, d_model]);

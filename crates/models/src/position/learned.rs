@@ -7,8 +7,8 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Place, PositionSetting, Positional};
-use crate::Invalid;
+use super::{Place, PositionSetting, Positional, Stage};
+use crate::{Invalid, attention::Side, kernel::{self, Epilogue}};
 
 /// Parameters of [`Learned`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,19 @@ pub struct LearnedConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_length: Option<usize>,
+    /// What happens to a token beyond the last position.
+    pub overflow: Overflow,
+}
+
+/// What happens to a token beyond the last learned position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// The table must cover the data's longest row; a config that does not is refused.
+    #[default]
+    Error,
+    /// It gets the last position's vector.
+    Clamp,
 }
 
 impl Entry for LearnedConfig {
@@ -29,17 +42,21 @@ impl LearnedConfig {
     /// The scheme; its table is drawn from `N(0, std²)` as the token vectors are.
     pub fn init(&self, place: &Place<'_>) -> Learned {
         let positions = self.max_length.unwrap_or(place.length);
-        Learned { weight: place.init.normal("weight", [positions, place.d_model], place.std) }
+        Learned { weight: place.init.normal("weight", [positions, place.d_model], place.std), clamp: self.overflow == Overflow::Clamp }
     }
 }
 
 impl PositionSetting for LearnedConfig {
-    fn check(&self, length: usize) -> Result<(), Invalid> {
+    fn stage(&self) -> Stage {
+        Stage::Embedding
+    }
+
+    fn check(&self, length: usize, _: usize) -> Result<(), Invalid> {
         match self.max_length {
-            Some(max) if max < length => Err(Invalid::new(
+            Some(max) if max < length && self.overflow == Overflow::Error => Err(Invalid::new(
                 "max_length",
                 format!(
-                    "{max} learned positions do not cover the data's {length} tokens per row; set at least {length}"
+                    "{max} learned positions do not cover the data's {length} tokens per row; set at least {length}, or overflow = \"clamp\""
                 ),
             )),
             _ => Ok(()),
@@ -55,14 +72,24 @@ impl PositionSetting for LearnedConfig {
 pub struct Learned {
     /// `[max_length, d_model]`
     pub weight: Param<Tensor<2>>,
+    clamp: bool,
 }
 
 impl Positional for Learned {
-    fn place(&self, x: Tensor<3>) -> Tensor<3> {
-        let [_, length, _] = x.dims();
+    fn place(&self, x: Tensor<3>, side: &Side) -> Tensor<3> {
+        let [rows, length, d_model] = x.dims();
         let table = self.weight.val();
         let [positions, _] = table.dims();
-        assert!(length <= positions, "learned positions: a row of {length} tokens, but only {positions} positions");
-        x + table.narrow(0, 0, length).unsqueeze::<3>()
+        if let Some(start) = side.start
+            && start + length <= positions
+        {
+            return x + table.narrow(0, start, length).unsqueeze::<3>();
+        }
+        let last = positions as i64 - 1;
+        // Padding has a place below 0 and is seen by nobody.
+        let places = side.places.clone().clamp_min(0);
+        let places = if self.clamp { places.clamp_max(last) } else { places };
+        let places = places.expand([rows, length]).reshape([rows * length, 1]);
+        x + kernel::gather_sum(table, places, None, Epilogue::None).reshape([rows, length, d_model])
     }
 }

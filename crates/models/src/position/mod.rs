@@ -1,17 +1,25 @@
 //! How a network knows where a token stands.
+//!
+//! A scheme acts at one of two stages: on the token vectors in front of the first block (`positions` of a model), or
+//! inside every attention layer (`position` of its attention), where it turns queries and keys or adds to their scores.
 use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 use kiln_activations::Init;
 use kiln_registry::registry;
 
-use crate::Invalid;
+use crate::{
+    Invalid,
+    attention::{Scope, Side},
+};
 
 mod learned;
 mod none;
+mod rotation;
 
 pub use learned::{Learned, LearnedConfig};
 pub use none::{Unaware, UnawareConfig};
+pub use rotation::{Angles, Layout, Rotation};
 
 /// What a position scheme is built for.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +28,10 @@ pub struct Place<'a> {
     pub length: usize,
     /// Width of the vectors.
     pub d_model: usize,
+    /// Query heads of a layer.
+    pub n_heads: usize,
+    /// Width of a query or key of one head.
+    pub d_head: usize,
     /// Standard deviation of the token vectors' first values.
     pub std: f64,
     /// Where parameters are made.
@@ -34,17 +46,61 @@ registry! {
     "learned" => Learned(LearnedConfig),
 }
 
+impl Default for PositionConfig {
+    /// No positions.
+    fn default() -> Self {
+        Self::Unaware(UnawareConfig::default())
+    }
+}
+
+/// Where a scheme acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nowhere: it fits both.
+    None,
+    /// On token vectors.
+    Embedding,
+    /// In attention: turns queries and keys.
+    Rotation,
+    /// In attention: adds to scores.
+    Bias,
+    /// In attention: both.
+    RotationAndBias,
+}
+
 /// What the parameters of a position scheme must answer before it is built.
 pub trait PositionSetting {
-    /// Whether the scheme carries sequences of this length.
+    /// Where it acts.
+    fn stage(&self) -> Stage;
+
+    /// Whether the scheme carries sequences of this length and heads of this width (0 in front of the first block).
     ///
     /// # Errors
     /// If it does not; the key is relative to the scheme's own table.
-    fn check(&self, length: usize) -> Result<(), Invalid>;
+    fn check(&self, length: usize, d_head: usize) -> Result<(), Invalid> {
+        let _ = (length, d_head);
+        Ok(())
+    }
 }
 
 /// The contract of a position scheme.
 pub trait Positional: Debug {
     /// Token vectors that know their place: `[rows, length, d_model]` to the same shape.
-    fn place(&self, x: Tensor<3>) -> Tensor<3>;
+    fn place(&self, x: Tensor<3>, side: &Side) -> Tensor<3> {
+        let _ = side;
+        x
+    }
+
+    /// How queries and keys of a layer are turned, given its input (`[rows, length, d_model]` of the keys' side) and the
+    /// angles so far, for a scheme whose angles depend on what came before; with it the angles after these tokens.
+    fn rotation(&self, x: &Tensor<3>, scope: &Scope, past: Option<Angles>) -> (Option<Rotation>, Option<Angles>) {
+        let _ = (x, scope, past);
+        (None, None)
+    }
+
+    /// What is added to scores (`[rows, n_heads, queries, keys]`), in a shape that spreads over them.
+    fn bias(&self, scope: &Scope, n_heads: usize, scores: &Tensor<4>) -> Option<Tensor<4>> {
+        let _ = (scope, n_heads, scores);
+        None
+    }
 }

@@ -1,11 +1,10 @@
 //! No positions.
-use burn::{module::Module, tensor::Tensor};
+use burn::module::Module;
 use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Place, PositionSetting, Positional};
-use crate::Invalid;
+use super::{Place, PositionSetting, Positional, Stage};
 
 /// Parameters of [`Unaware`]: none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,17 +23,13 @@ impl UnawareConfig {
 }
 
 impl PositionSetting for UnawareConfig {
-    fn check(&self, _: usize) -> Result<(), Invalid> {
-        Ok(())
+    fn stage(&self) -> Stage {
+        Stage::None
     }
 }
 
-/// Token vectors as they are.
+/// Token vectors, queries, keys and scores as they are.
 #[derive(Module, Debug)]
 pub struct Unaware;
 
-impl Positional for Unaware {
-    fn place(&self, x: Tensor<3>) -> Tensor<3> {
-        x
-    }
-}
+impl Positional for Unaware {}
