@@ -1,5 +1,8 @@
 //! A gate on what the heads give.
-use burn::{module::Module, tensor::{Tensor, activation}};
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation},
+};
 use kiln_activations::Init;
 use kiln_registry::range;
 use schemars::JsonSchema;

@@ -12,7 +12,6 @@ mod scope;
 mod state;
 
 pub use self::core::{Around, Attend, Core, CoreConfig, CoreInit, CoreSetting, Heads, Properties};
-pub(crate) use config::inside;
 pub use config::{AttentionConfig, Fit, schema};
 pub use gate::{Gate, GateActivation, GateConfig};
 pub use key_value::KeyValue;

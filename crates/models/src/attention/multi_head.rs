@@ -6,8 +6,8 @@ use burn::{
 use kiln_activations::{Ctx, Init};
 
 use super::{
-    Around, AttentionConfig, Core, CoreInit, CoreSetting, Gate, HeadNorm, Heads, Pattern, QkNorm, Scale, Scope, Side,
-    State, state::Remember,
+    Around, AttentionConfig, Core, CoreInit, Gate, HeadNorm, Heads, Pattern, QkNorm, Scale, Scope, Side, State,
+    state::Remember,
 };
 use crate::{
     block::{Draw, Linear},
@@ -38,18 +38,9 @@ impl AttentionConfig {
         let unit = self.qk_norm == QkNorm::L2;
         let root = (d_head as f64).sqrt();
         let scale = self.scale.unwrap_or(if unit { root } else { 1.0 / root });
-        let core = CoreInit {
-            init,
-            d_model,
-            n_heads: heads,
-            d_head,
-            d_value,
-            length,
-            normalizer: &self.normalizer,
-            dropout,
-        };
-        let place =
-            Place { length, d_model, n_heads: heads, d_head, std: 0.02, init: &init.child("position") };
+        let core =
+            CoreInit { init, d_model, n_heads: heads, d_head, d_value, length, normalizer: &self.normalizer, dropout };
+        let place = Place { length, d_model, n_heads: heads, d_head, std: 0.02, init: &init.child("position") };
         Attention {
             query,
             query_low,

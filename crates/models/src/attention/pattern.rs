@@ -47,8 +47,10 @@ pub struct WindowConfig {
 }
 
 impl Entry for WindowConfig {
-    const SUMMARY: &'static str = "a token sees itself and the last few before it, and the sequence's first ones if asked";
-    const PAPER: &'static str = "Beltagy et al. 2020, arXiv:2004.05150; with first tokens: Xiao et al. 2023, arXiv:2309.17453";
+    const SUMMARY: &'static str =
+        "a token sees itself and the last few before it, and the sequence's first ones if asked";
+    const PAPER: &'static str =
+        "Beltagy et al. 2020, arXiv:2004.05150; with first tokens: Xiao et al. 2023, arXiv:2309.17453";
 }
 
 /// Parameters of the window to both sides.

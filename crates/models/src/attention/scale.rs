@@ -53,7 +53,14 @@ pub struct Scale {
 
 impl Scale {
     /// The scale `fixed`, or one per head that starts there. `bounded` keeps a learned one at most 100.
-    pub fn new(init: &Init, n_heads: usize, fixed: f64, learned: bool, bounded: bool, logn: Option<LognConfig>) -> Self {
+    pub fn new(
+        init: &Init,
+        n_heads: usize,
+        fixed: f64,
+        learned: bool,
+        bounded: bool,
+        logn: Option<LognConfig>,
+    ) -> Self {
         Self { log: learned.then(|| init.constant([n_heads], fixed.ln())), fixed, bounded, logn }
     }
 

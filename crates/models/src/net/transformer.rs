@@ -140,7 +140,9 @@ impl NetworkConfig for TransformerConfig {
             return Err(Invalid::new("name", message));
         };
         let inside = |table: &str, invalid: Invalid| Invalid::new(&format!("{table}.{}", invalid.key), invalid.message);
-        self.attention.check(Fit { d_model: self.d_model, length, causal: false }).map_err(|invalid| inside("attention", invalid))?;
+        self.attention
+            .check(Fit { d_model: self.d_model, length, causal: false })
+            .map_err(|invalid| inside("attention", invalid))?;
         self.positions.check(length, 0).map_err(|invalid| inside("positions", invalid))
     }
 
@@ -176,7 +178,14 @@ impl TransformerConfig {
         };
         Transformer {
             embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
-            positions: self.positions.init(&Place { length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") }),
+            positions: self.positions.init(&Place {
+                length,
+                d_model,
+                n_heads: 0,
+                d_head: 0,
+                std,
+                init: &init.child("positions"),
+            }),
             blocks: (0..self.n_layers).map(block).collect(),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
             output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),

@@ -8,7 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Place, PositionSetting, Positional, Stage};
-use crate::{Invalid, attention::Side, kernel::{self, Epilogue}};
+use crate::{
+    Invalid,
+    attention::Side,
+    kernel::{self, Epilogue},
+};
 
 /// Parameters of [`Learned`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +46,10 @@ impl LearnedConfig {
     /// The scheme; its table is drawn from `N(0, std²)` as the token vectors are.
     pub fn init(&self, place: &Place<'_>) -> Learned {
         let positions = self.max_length.unwrap_or(place.length);
-        Learned { weight: place.init.normal("weight", [positions, place.d_model], place.std), clamp: self.overflow == Overflow::Clamp }
+        Learned {
+            weight: place.init.normal("weight", [positions, place.d_model], place.std),
+            clamp: self.overflow == Overflow::Clamp,
+        }
     }
 }
 

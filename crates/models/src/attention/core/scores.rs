@@ -1,6 +1,6 @@
 //! Attention as it is known: scores, a map to weights, a weighted sum.
 use burn::{module::Module, tensor::Tensor};
-use kiln_activations::{Ctx, Keep, normalizer::Normalizer};
+use kiln_activations::{Ctx, normalizer::Normalizer};
 use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ impl Attend for Scores {
     }
 
     fn extend(&self, heads: Heads, state: State, around: &Around<'_>, ctx: &Ctx) -> (Tensor<4>, State) {
-        let State::KeyValue(state) = state else { panic!("the state of another core") };
+        let State::KeyValue(state) = state;
         let heads = without_padding(turned(heads, around), around);
         let (k, v, scope, state) = state.extended(heads.k, heads.v, around.scope);
         let mixed = self.mix(Heads { q: heads.q, k, v }, &scope, around.position, ctx);

@@ -306,10 +306,11 @@ fn what_does_not_fit_is_refused() {
         refuse(TransformerConfig { d_model: 3, attention: heads(4), ..TransformerConfig::default() }, &IO),
         "model.attention.n_heads: d_model = 3 is not a multiple of n_heads = 4; try d_model = 4"
     );
-    let positions = PositionConfig::Learned(LearnedConfig { max_length: Some(2) });
+    let positions = PositionConfig::Learned(LearnedConfig { max_length: Some(2), ..LearnedConfig::default() });
     assert_eq!(
         refuse(TransformerConfig { positions, ..TransformerConfig::default() }, &IO),
-        "model.positions.max_length: 2 learned positions do not cover the data's 5 tokens per row; set at least 5"
+        "model.positions.max_length: 2 learned positions do not cover the data's 5 tokens per row; set at least 5, or \
+         overflow = \"clamp\""
     );
     let pairs = Io { input: InputSpec::OneHot { width: 118, hot: 2 }, outputs: 59 };
     assert_eq!(
