@@ -1,4 +1,5 @@
 //! Rows on their way to a model.
+use crate::Images;
 
 /// Rows of equal width, row after row.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,8 @@ pub enum Input {
         /// Numbers per item; divides the columns.
         features: usize,
     },
+    /// Images, `[rows, channels, height, width]`.
+    Image(Images),
 }
 
 impl Input {
@@ -83,6 +86,7 @@ impl Input {
         match self {
             Self::OneHot(matrix) | Self::Tokens(matrix) => matrix.rows(),
             Self::Floats(matrix) | Self::Items { values: matrix, .. } => matrix.rows(),
+            Self::Image(images) => images.rows(),
         }
     }
 
@@ -97,6 +101,7 @@ impl Input {
             Self::Tokens(matrix) => Self::Tokens(matrix.gather(rows)),
             Self::Floats(matrix) => Self::Floats(matrix.gather(rows)),
             Self::Items { values, features } => Self::Items { values: values.gather(rows), features: *features },
+            Self::Image(images) => Self::Image(images.gather(rows)),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! | entry | rows | input | classes |
 //! |---|---|---|---|
+//! | [`gratings`](GratingsConfig) | striped images with noise, label = orientation of the stripes | image | any |
 //! | [`modular`](ModularConfig) | pairs `(a, b)` with `a ∘ b mod p` | one-hot indices, token pair, or `a b =` | p |
 //! | [`max_retrieval`](MaxRetrievalConfig) | items of a class and a priority, label = class of the highest priority | items | 10 |
 //! | [`parity`](ParityConfig) | random bits, label = XOR of the first few | floats 0 and 1 | 2 |
@@ -27,6 +28,7 @@ mod batch;
 mod dataset;
 mod error;
 mod field;
+mod image;
 mod in_memory;
 mod order;
 mod source;
@@ -34,8 +36,11 @@ mod spec;
 mod split;
 
 pub use batch::{Batch, Input, Matrix, Target};
-pub use dataset::{DataConfig, Dataset, Encoding, MaxRetrievalConfig, ModularConfig, Operation, ParityConfig};
+pub use dataset::{
+    DataConfig, Dataset, Encoding, GratingsConfig, MaxRetrievalConfig, ModularConfig, Operation, ParityConfig,
+};
 pub use error::{DataError, Invalid};
+pub use image::Images;
 pub use in_memory::InMemory;
 pub use order::Order;
 pub use source::{BatchSource, Group};

@@ -29,6 +29,15 @@ pub enum InputSpec {
         /// Numbers per item.
         features: usize,
     },
+    /// An image, values of mean 0 and standard deviation 1 or near it.
+    Image {
+        /// Values per pixel.
+        channels: usize,
+        /// Rows of pixels.
+        height: usize,
+        /// Columns of pixels.
+        width: usize,
+    },
 }
 
 /// The form of a data set's rows; models and losses are checked against it before data is opened.

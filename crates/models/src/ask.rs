@@ -23,6 +23,14 @@ impl Ask {
         Self { at: At::Places(places), target: None }
     }
 
+    /// For a network that has one answer per row and none at places.
+    ///
+    /// # Panics
+    /// If places are asked for.
+    pub(crate) fn expect_rows(&self, network: &str) {
+        assert!(matches!(self.at, At::Row), "{network} answers once per row, not at places");
+    }
+
     /// The same question by a teacher who says the answers.
     #[must_use]
     pub fn knowing(self, target: Target) -> Self {

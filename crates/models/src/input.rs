@@ -15,6 +15,8 @@ pub enum Input {
     Floats(Tensor<2>),
     /// Sets of items, a feature vector each: `[rows, items, features]`.
     Items(Tensor<3>),
+    /// Images: `[rows, channels, height, width]`.
+    Image(Tensor<4>),
 }
 
 impl Input {
@@ -24,6 +26,7 @@ impl Input {
             Self::OneHot(indices) | Self::Tokens(indices) => indices.dims()[0],
             Self::Floats(values) => values.dims()[0],
             Self::Items(values) => values.dims()[0],
+            Self::Image(values) => values.dims()[0],
         }
     }
 
@@ -39,6 +42,19 @@ impl Input {
             Self::Tokens(tokens) => Self::Tokens(tokens.clone().narrow(0, start, length)),
             Self::Floats(values) => Self::Floats(values.clone().narrow(0, start, length)),
             Self::Items(values) => Self::Items(values.clone().narrow(0, start, length)),
+            Self::Image(values) => Self::Image(values.clone().narrow(0, start, length)),
+        }
+    }
+
+    /// Feature vectors, or the values of images one after another: `[rows, width]`; `None` for other inputs.
+    pub(crate) fn flat(&self) -> Option<Tensor<2>> {
+        match self {
+            Self::Floats(values) => Some(values.clone()),
+            Self::Image(values) => {
+                let [rows, channels, height, width] = values.dims();
+                Some(values.clone().reshape([rows, channels * height * width]))
+            }
+            Self::OneHot(_) | Self::Tokens(_) | Self::Items(_) => None,
         }
     }
 
@@ -49,6 +65,7 @@ impl Input {
             Self::Tokens(_) => "tokens",
             Self::Floats(_) => "feature vectors",
             Self::Items(_) => "sets of items",
+            Self::Image(_) => "images",
         }
     }
 }
@@ -80,6 +97,26 @@ pub enum InputSpec {
         /// Features per item.
         features: usize,
     },
+    /// Images.
+    Image {
+        /// Values per pixel.
+        channels: usize,
+        /// Rows of pixels.
+        height: usize,
+        /// Columns of pixels.
+        width: usize,
+    },
+}
+
+impl InputSpec {
+    /// Width of [`Input::flat`].
+    pub(crate) fn flat(&self) -> Option<usize> {
+        match *self {
+            Self::Floats { width } => Some(width),
+            Self::Image { channels, height, width } => Some(channels * height * width),
+            Self::OneHot { .. } | Self::Tokens { .. } | Self::Items { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for InputSpec {
@@ -89,6 +126,7 @@ impl fmt::Display for InputSpec {
             Self::Tokens { vocabulary, length } => write!(f, "tokens ({length} of a vocabulary of {vocabulary})"),
             Self::Floats { width } => write!(f, "feature vectors (of {width})"),
             Self::Items { features } => write!(f, "sets of items (of {features} features)"),
+            Self::Image { channels, height, width } => write!(f, "images (of {channels} x {height} x {width} values)"),
         }
     }
 }

@@ -33,5 +33,5 @@ pub use ask::{Ask, At};
 pub use input::{Input, InputSpec, Io};
 pub use invalid::Invalid;
 pub use net::{Model, ModelConfig, Network, NetworkConfig};
-pub use parameter::{NamedParameter, parameters};
+pub use parameter::{NamedParameter, parameters, visit_trained};
 pub use precision::Precision;

@@ -4,6 +4,8 @@ use burn::{
     tensor::Tensor,
 };
 
+use crate::block::RUNNING;
+
 /// A float parameter of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedParameter {
@@ -18,11 +20,40 @@ pub struct NamedParameter {
     pub rank: usize,
 }
 
-/// Every float parameter, in the order of the module's fields.
+/// Every trained parameter, in the order of the module's fields.
 pub fn parameters<M: Module>(module: &M) -> Vec<NamedParameter> {
     let mut visitor = Names::default();
-    module.visit(&mut visitor);
+    visit_trained(module, &mut visitor);
     visitor.found
+}
+
+/// Shows a visitor the trained parameters, those that [`parameters`] names: all but running statistics
+/// ([`Running`](crate::block::Running)).
+pub fn visit_trained<M: Module, V: ModuleVisitor>(module: &M, visitor: &mut V) {
+    module.visit(&mut Trained { visitor, running: false });
+}
+
+struct Trained<'a, V> {
+    visitor: &'a mut V,
+    running: bool,
+}
+
+impl<V: ModuleVisitor> ModuleVisitor for Trained<'_, V> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.running |= container_type == RUNNING;
+        self.visitor.enter_module(name, container_type);
+    }
+
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.running &= container_type != RUNNING;
+        self.visitor.exit_module(name, container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.running {
+            self.visitor.visit_float(param);
+        }
+    }
 }
 
 #[derive(Default)]

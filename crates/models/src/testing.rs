@@ -7,7 +7,7 @@ use burn::{
 };
 use kiln_stream::Stream;
 
-use crate::parameters;
+use crate::{block::RUNNING, parameters, visit_trained};
 
 pub(crate) fn device() -> Device {
     Device::flex().autodiff()
@@ -56,7 +56,7 @@ pub(crate) fn named_values<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> 
         }
     }
     let mut read = Read(Vec::new());
-    module.visit(&mut read);
+    visit_trained(module, &mut read);
     parameters(module).into_iter().map(|p| p.name).zip(read.0).collect()
 }
 
@@ -69,24 +69,31 @@ pub(crate) fn named_gradients<M: Module>(module: &M, gradients: &Gradients) -> B
         }
     }
     let mut read = Read(gradients, Vec::new());
-    module.visit(&mut read);
+    visit_trained(module, &mut read);
     parameters(module).into_iter().map(|p| p.name).zip(read.1).collect()
 }
 
-/// The module with every parameter drawn anew from N(0, 0.25), so that no bias is 0 and no scale 1.
+/// The module with every parameter drawn anew from N(0, 0.25), so that no bias is 0 and no scale 1, and every running
+/// statistic from [1/2, 3/2), since a variance among them has to be positive.
 pub(crate) fn randomised<M: Module>(module: M) -> M {
-    struct Redraw(u64);
+    struct Redraw(u64, bool);
     impl ModuleMapper for Redraw {
+        fn enter_module(&mut self, _: &str, container_type: &str) {
+            self.1 |= container_type == RUNNING;
+        }
+        fn exit_module(&mut self, _: &str, container_type: &str) {
+            self.1 &= container_type != RUNNING;
+        }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             self.0 += 1;
-            let mut draws = Stream::new(3, "test").at(self.0);
+            let (mut draws, running) = (Stream::new(3, "test").at(self.0), self.1);
             param.map(|t| {
-                let values = (0..t.shape().num_elements()).map(|_| 0.5 * draws.normal()).collect();
-                replace(&t, values)
+                let draw = |_| if running { 0.5 + draws.uniform() } else { 0.5 * draws.normal() };
+                replace(&t, (0..t.shape().num_elements()).map(draw).collect())
             })
         }
     }
-    module.map(&mut Redraw(0))
+    module.map(&mut Redraw(0, false))
 }
 
 fn replace<const D: usize>(tensor: &Tensor<D>, values: Vec<f64>) -> Tensor<D> {

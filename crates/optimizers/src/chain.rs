@@ -72,8 +72,9 @@ impl OptimConfig {
 /// ```text
 /// gradients → transforms, in the order of their list → rule(lr · lr_scale, weight decay of the group) → mask
 /// ```
-/// State belongs to a parameter's *path*, so it survives a model that is built anew. A parameter without a
-/// gradient is left alone, its state too. Cloning is cheap: tensors are shared until one side steps.
+/// State belongs to a parameter's *path*, so it survives a model that is built anew. A tensor that requires no gradient
+/// is no parameter; a parameter that got none at a step is left alone, its state too. Cloning is cheap: tensors are
+/// shared until one side steps.
 #[derive(Clone)]
 pub struct Chain {
     config: OptimConfig,
@@ -250,6 +251,10 @@ impl ModuleVisitor for Slots<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // Running statistics and fixed tables stand in the record, but no gradient ever comes for them.
+        if !param.is_require_grad() {
+            return;
+        }
         let (path, tensor) = (self.path.joined(), param.val().inner());
         let shared = self.config.shared();
         let settings = Settings::of(&path, shared.groups, shared.weight_decay);
@@ -322,6 +327,9 @@ impl ModuleMapper for Update<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.is_require_grad() {
+            return param;
+        }
         let path = self.path.joined();
         let Some(slot) = self.slots.get_mut(&path) else {
             panic!("parameter {path:?} is not in the model that the chain was made for")

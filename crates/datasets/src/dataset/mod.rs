@@ -3,10 +3,12 @@ use kiln_registry::registry;
 
 use crate::{BatchSource, DataError, Invalid, Spec};
 
+mod gratings;
 mod max_retrieval;
 mod modular;
 mod parity;
 
+pub use gratings::GratingsConfig;
 pub use max_retrieval::MaxRetrievalConfig;
 pub use modular::{Encoding, ModularConfig, Operation};
 pub use parity::ParityConfig;
@@ -14,6 +16,7 @@ pub use parity::ParityConfig;
 registry! {
     /// A data set, by name.
     config DataConfig("data"): dyn Dataset;
+    "gratings" => Gratings(GratingsConfig),
     "max_retrieval" => MaxRetrieval(MaxRetrievalConfig),
     "modular" => Modular(ModularConfig),
     "parity" => Parity(ParityConfig),

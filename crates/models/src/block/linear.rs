@@ -7,7 +7,7 @@ use kiln_activations::Init;
 
 use crate::kernel::{self, Epilogue};
 
-/// How a dense layer's first values are drawn.
+/// How the first values of a layer are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
     /// Weights and bias from `U(−1/√inputs, 1/√inputs)`.
@@ -22,6 +22,41 @@ pub enum Draw {
         /// Outputs of the packed matrix.
         packed_outputs: usize,
     },
+    /// Weights from `N(0, 2/inputs)`, which keeps the variance through ReLUs; bias 0. He et al. 2015, arXiv:1502.01852.
+    He,
+    /// Weights from `N(0, 0.1²)` cut off at two standard deviations, bias 0.1: the classic TensorFlow example network.
+    Truncated,
+}
+
+impl Draw {
+    /// The parameter `weight` of a layer each of whose outputs sees `fan_in` inputs.
+    pub fn weight<const D: usize>(self, init: &Init, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
+        let fan_in = fan_in as f64;
+        match self {
+            Self::Uniform | Self::UniformZeroBias => init.uniform("weight", shape, 1.0 / fan_in.sqrt()),
+            Self::Normal => init.normal("weight", shape, 1.0 / fan_in.sqrt()),
+            Self::Xavier { packed_outputs } => {
+                init.uniform("weight", shape, (6.0 / (fan_in + packed_outputs as f64)).sqrt())
+            }
+            Self::He => init.normal("weight", shape, (2.0 / fan_in).sqrt()),
+            Self::Truncated => init.param("weight", shape, |draws| {
+                let mut draw = draws.normal();
+                while draw.abs() >= 2.0 {
+                    draw = draws.normal();
+                }
+                0.1 * draw
+            }),
+        }
+    }
+
+    /// The parameter `bias` of such a layer.
+    pub fn bias(self, init: &Init, outputs: usize, fan_in: usize) -> Param<Tensor<1>> {
+        match self {
+            Self::Uniform => init.uniform("bias", [outputs], 1.0 / (fan_in as f64).sqrt()),
+            Self::UniformZeroBias | Self::Normal | Self::Xavier { .. } | Self::He => init.constant([outputs], 0.0),
+            Self::Truncated => init.constant([outputs], 0.1),
+        }
+    }
 }
 
 /// `y = x W + b`.
@@ -36,20 +71,8 @@ pub struct Linear {
 impl Linear {
     /// A layer of `[inputs, outputs]`; its parameters are drawn under the names `weight` and `bias` of `init`.
     pub fn new(init: &Init, [inputs, outputs]: [usize; 2], bias: bool, draw: Draw) -> Self {
-        let shape = [inputs, outputs];
-        let fan_in = inputs as f64;
-        let weight = match draw {
-            Draw::Uniform | Draw::UniformZeroBias => init.uniform("weight", shape, 1.0 / fan_in.sqrt()),
-            Draw::Normal => init.normal("weight", shape, 1.0 / fan_in.sqrt()),
-            Draw::Xavier { packed_outputs } => {
-                init.uniform("weight", shape, (6.0 / (fan_in + packed_outputs as f64)).sqrt())
-            }
-        };
-        let bias = bias.then(|| match draw {
-            Draw::Uniform => init.uniform("bias", [outputs], 1.0 / fan_in.sqrt()),
-            Draw::UniformZeroBias | Draw::Normal | Draw::Xavier { .. } => init.constant([outputs], 0.0),
-        });
-        Self { weight, bias }
+        let bias = bias.then(|| draw.bias(init, outputs, inputs));
+        Self { weight: draw.weight(init, [inputs, outputs], inputs), bias }
     }
 
     /// The layer on rows.

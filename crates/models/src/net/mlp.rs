@@ -3,7 +3,10 @@ use burn::{
     module::Module,
     tensor::{DType, Tensor},
 };
-use kiln_activations::{Ctx, Init};
+use kiln_activations::{
+    Ctx, Init, Keep,
+    pointwise::{Pointwise, PointwiseConfig},
+};
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Network, NetworkConfig};
 use crate::{
     Ask, Input, InputSpec, Invalid, Io, Precision,
-    block::{Draw, Linear},
+    block::{Draw, Linear, Maxout, MaxoutConfig, dropout},
     kernel::Epilogue,
 };
 
@@ -23,6 +26,20 @@ pub struct MlpConfig {
     pub widths: Vec<usize>,
     /// Whether the layers have biases.
     pub bias: bool,
+    /// The function after each hidden layer.
+    #[serde(skip_serializing_if = "is_relu")]
+    pub activation: PointwiseConfig,
+    /// Maxout units instead of a function: each hidden layer then has `pieces` times as many outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxout: Option<MaxoutConfig>,
+    /// Share of hidden values set to 0 while training.
+    #[serde(deserialize_with = "range::below_one", skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f64,
+    /// Share of input values set to 0 while training; one-hot rows have none.
+    #[serde(deserialize_with = "range::below_one", skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub input_dropout: f64,
     /// Factor on the logits.
     #[serde(deserialize_with = "range::positive")]
     #[schemars(range(min = 0.0))]
@@ -31,16 +48,35 @@ pub struct MlpConfig {
     pub dtype: Precision,
 }
 
+// Keys that later versions added stay unwritten at their defaults: a run's identity is the hash of its config.
+fn is_relu(activation: &PointwiseConfig) -> bool {
+    *activation == PointwiseConfig::default()
+}
+
+fn is_zero(rate: &f64) -> bool {
+    *rate == 0.0
+}
+
 impl Default for MlpConfig {
     /// The network of Prieto et al. 2025 for modular arithmetic: two hidden layers of 200 without biases (its
     /// sparse parity network has biases).
     fn default() -> Self {
-        Self { widths: vec![200, 200], bias: false, logit_scale: 1.0, dtype: Precision::F32 }
+        Self {
+            widths: vec![200, 200],
+            bias: false,
+            activation: PointwiseConfig::default(),
+            maxout: None,
+            dropout: 0.0,
+            input_dropout: 0.0,
+            logit_scale: 1.0,
+            dtype: Precision::F32,
+        }
     }
 }
 
 impl Entry for MlpConfig {
-    const SUMMARY: &'static str = "multi-layer perceptron with ReLU, on one-hot or feature vectors";
+    const SUMMARY: &'static str =
+        "multi-layer perceptron with any pointwise function or maxout, on one-hot or feature vectors or images";
     const PAPER: &'static str = "Prieto et al. 2025, arXiv:2501.04697";
 }
 
@@ -50,12 +86,23 @@ impl NetworkConfig for MlpConfig {
             let message = format!("hidden layer {layer} has width 0; expected whole numbers of at least 1");
             return Err(Invalid::new("widths", message));
         }
+        if let Some(maxout) = &self.maxout {
+            if !is_relu(&self.activation) {
+                let message = "maxout units stand in the function's place; leave `activation` out";
+                return Err(Invalid::new("maxout", message.into()));
+            }
+            maxout.check().map_err(|invalid| Invalid::new(&format!("maxout.{}", invalid.key), invalid.message))?;
+        }
         match io.input {
-            InputSpec::OneHot { .. } | InputSpec::Floats { .. } => Ok(()),
+            InputSpec::OneHot { .. } if self.input_dropout > 0.0 => Err(Invalid::new(
+                "input_dropout",
+                format!("{} of one-hot rows, which have no values to drop; leave it out", self.input_dropout),
+            )),
+            InputSpec::OneHot { .. } | InputSpec::Floats { .. } | InputSpec::Image { .. } => Ok(()),
             other @ (InputSpec::Tokens { .. } | InputSpec::Items { .. }) => Err(Invalid::new(
                 "name",
                 format!(
-                    "\"mlp\" takes one-hot rows or feature vectors, but the data gives {other}; \
+                    "\"mlp\" takes one-hot rows, feature vectors or images, but the data gives {other}; \
                      choose another encoding in [data], or name = \"transformer\""
                 ),
             )),
@@ -75,16 +122,22 @@ impl MlpConfig {
     /// If [`NetworkConfig::check`] refuses.
     pub fn init(&self, (io, init): (&Io, &Init)) -> Mlp {
         let inputs = match io.input {
-            InputSpec::OneHot { width, .. } | InputSpec::Floats { width } => width,
-            other => panic!("the MLP takes no {other}"),
+            InputSpec::OneHot { width, .. } => width,
+            other => other.flat().unwrap_or_else(|| panic!("the MLP takes no {other}")),
         };
         let sizes: Vec<usize> = [inputs].into_iter().chain(self.widths.iter().copied()).chain([io.outputs]).collect();
         let init = init.child("layers");
+        let pieces = self.maxout.as_ref().map_or(1, |maxout| maxout.pieces);
         let layer = |(i, pair): (usize, &[usize])| {
-            Linear::new(&init.child(&i.to_string()), [pair[0], pair[1]], self.bias, Draw::Uniform)
+            let outputs = if i < self.widths.len() { pair[1] * pieces } else { pair[1] };
+            Linear::new(&init.child(&i.to_string()), [pair[0], outputs], self.bias, Draw::Uniform)
         };
         Mlp {
             layers: sizes.windows(2).enumerate().map(layer).collect(),
+            activation: self.activation.init(&init.child("activation")),
+            maxout: self.maxout.as_ref().map(MaxoutConfig::init),
+            dropout: self.dropout,
+            input_dropout: self.input_dropout,
             logit_scale: self.logit_scale,
             one_hot: matches!(io.input, InputSpec::OneHot { .. }),
         }
@@ -93,30 +146,60 @@ impl MlpConfig {
 
 /// A multi-layer perceptron.
 /// ```text
-/// h_0 = x,   h_l = relu(h_{l−1} W_l + b_l),   z = s · (h_{L−1} W_L + b_L)
+/// h_0 = x,   h_l = φ(drop(h_{l−1}) W_l + b_l),   z = s · (drop(h_{L−1}) W_L + b_L)
 /// ```
-/// with the logit scale `s`. On one-hot input the first layer sums rows of its weight.
+/// with the logit scale `s`, and for φ the pointwise function or the maximum over each unit's pieces ([`Maxout`]). On
+/// one-hot input the first layer sums rows of its weight; images are vectors of their values.
 ///
 /// # Shapes
-/// - input: `OneHot [rows, hot]` or `Floats [rows, width]`; logits: `[rows, outputs]`
+/// - input: `OneHot [rows, hot]`, `Floats [rows, width]` or `Image`; logits: `[rows, outputs]`
+/// - recorded for a probe: `block`, what each hidden layer gives, `[rows, width]`
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// Hidden layers and the output layer, `[inputs, outputs]` each.
+    /// Hidden layers and the output layer, `[inputs, outputs]` each; `[inputs, width · pieces]` with maxout.
     pub layers: Vec<Linear>,
+    /// φ, unless it is maxout.
+    pub activation: Pointwise,
+    /// φ, if it is maxout.
+    pub maxout: Option<Maxout>,
+    dropout: f64,
+    input_dropout: f64,
     logit_scale: f64,
     one_hot: bool,
 }
 
+impl Mlp {
+    /// What a hidden layer's function takes from the layer itself, and the function.
+    fn finish(&self, i: usize, layer: impl FnOnce(Epilogue) -> Tensor<2>, ctx: &Ctx) -> Tensor<2> {
+        if i + 1 == self.layers.len() {
+            return layer(Epilogue::None);
+        }
+        let h = match (&self.maxout, &self.activation) {
+            (Some(maxout), _) => maxout.forward(layer(Epilogue::None)),
+            (None, Pointwise::Relu(_)) => layer(Epilogue::Relu),
+            (None, activation) => activation.forward(layer(Epilogue::None)),
+        };
+        let ctx = ctx.child(&i.to_string());
+        ctx.record("block", &Keep::All, || h.clone());
+        dropout(h, self.dropout, &ctx.child("dropout"))
+    }
+}
+
 impl Network for Mlp {
-    fn forward(&self, input: &Input, _: &Ask, _: &Ctx) -> Tensor<2> {
-        let epilogue = |i: usize| if i + 1 < self.layers.len() { Epilogue::Relu } else { Epilogue::None };
+    fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
+        ask.expect_rows("mlp");
+        let ctx = ctx.child("layers");
         let first = &self.layers[0];
         let first = match input {
-            Input::OneHot(indices) => first.forward_one_hot(indices.clone(), epilogue(0)),
-            Input::Floats(x) => first.forward(x.clone(), epilogue(0)),
-            Input::Tokens(_) | Input::Items(_) => panic!("the MLP takes no {}", input.kind()),
+            Input::OneHot(indices) => self.finish(0, |epilogue| first.forward_one_hot(indices.clone(), epilogue), &ctx),
+            other => {
+                let x = other.flat().unwrap_or_else(|| panic!("the MLP takes no {}", other.kind()));
+                let x = dropout(x, self.input_dropout, &ctx.child("input_dropout"));
+                self.finish(0, |epilogue| first.forward(x, epilogue), &ctx)
+            }
         };
-        let logits = self.layers.iter().enumerate().skip(1).fold(first, |x, (i, layer)| layer.forward(x, epilogue(i)));
+        let rest = self.layers.iter().enumerate().skip(1);
+        let logits = rest.fold(first, |x, (i, layer)| self.finish(i, |epilogue| layer.forward(x, epilogue), &ctx));
         if self.logit_scale == 1.0 { logits } else { logits.mul_scalar(self.logit_scale) }
     }
 
@@ -130,141 +213,4 @@ impl Network for Mlp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Model, ModelConfig,
-        testing::{
-            assert_close, check_gradients, device, indices, named_gradients, named_values, normal, randomised, values,
-        },
-    };
-
-    const ROWS: usize = 23;
-
-    fn build(config: MlpConfig, io: &Io) -> Model {
-        let config = ModelConfig::Mlp(config);
-        config.check(io).unwrap();
-        config.init((io, &Init::new(5, &device(), config.dtype())))
-    }
-
-    fn config(bias: bool) -> MlpConfig {
-        MlpConfig { widths: vec![7, 11], bias, logit_scale: 0.5, dtype: Precision::F64 }
-    }
-
-    /// The formula in plain loops.
-    fn reference(model: &Model, x: &[f64], sizes: &[usize], bias: bool, scale: f64) -> Vec<f64> {
-        let parameters = named_values(model);
-        let mut h = x.to_vec();
-        for (l, pair) in sizes.windows(2).enumerate() {
-            let weight = &parameters[&format!("layers.{l}.weight")];
-            let mut next = Vec::new();
-            for row in h.chunks(pair[0]) {
-                for j in 0..pair[1] {
-                    let mut sum: f64 = (0..pair[0]).map(|i| row[i] * weight[i * pair[1] + j]).sum();
-                    if bias {
-                        sum += parameters[&format!("layers.{l}.bias")][j];
-                    }
-                    next.push(if l + 2 < sizes.len() { sum.max(0.0) } else { sum * scale });
-                }
-            }
-            h = next;
-        }
-        h
-    }
-
-    #[test]
-    fn logits_follow_the_formula() {
-        for bias in [false, true] {
-            let io = Io { input: InputSpec::Floats { width: 5 }, outputs: 13 };
-            let model = randomised(build(config(bias), &io));
-            let x = normal([ROWS, 5], DType::F64, "x").detach();
-            let expected = reference(&model, &values(&x), &[5, 7, 11, 13], bias, 0.5);
-            let logits = model.forward(&Input::Floats(x), &Ask::row(), &Ctx::eval(0, 0));
-            assert_eq!(logits.dims(), [ROWS, 13]);
-            assert_close("logits", &values(&logits), &expected, 1e-13);
-            assert!(model.embedding().is_none());
-
-            let io = Io { input: InputSpec::OneHot { width: 17, hot: 3 }, outputs: 13 };
-            let model = randomised(build(config(bias), &io));
-            let (host, picked) = indices([ROWS, 3], 17);
-            let mut x = vec![0.0; ROWS * 17];
-            host.iter().enumerate().for_each(|(i, index)| x[i / 3 * 17 + index] += 1.0);
-            let logits = model.forward(&Input::OneHot(picked), &Ask::row(), &Ctx::eval(0, 0));
-            assert_close("logits", &values(&logits), &reference(&model, &x, &[17, 7, 11, 13], bias, 0.5), 1e-13);
-            let parameters = named_values(&model);
-            assert_eq!(values(&model.embedding().unwrap()), parameters["layers.0.weight"]);
-            let unembedding = model.unembedding().unwrap();
-            assert_eq!(unembedding.dims(), [13, 11]);
-            assert_eq!(values(&unembedding.transpose()), parameters["layers.2.weight"]);
-        }
-    }
-
-    #[test]
-    fn gradients_agree_with_central_differences() {
-        let io = Io { input: InputSpec::OneHot { width: 5, hot: 2 }, outputs: 3 };
-        let tiny = MlpConfig { widths: vec![7, 2], ..config(true) };
-        let model = randomised(build(tiny, &io));
-        let (_, picked) = indices([11, 2], 5);
-        let c = normal([11, 3], DType::F64, "c").detach();
-        check_gradients(&model, |model| {
-            (model.forward(&Input::OneHot(picked.clone()), &Ask::row(), &Ctx::eval(0, 0)) * c.clone()).sum()
-        });
-    }
-
-    #[test]
-    fn without_biases_each_layer_carries_the_same_euler_product() {
-        // The logits are homogeneous of degree 1 in each weight: ⟨∂L/∂W_l, W_l⟩ = Σ_ij G_ij z_ij for every l.
-        let io = Io { input: InputSpec::OneHot { width: 17, hot: 2 }, outputs: 13 };
-        let model = build(config(false), &io);
-        let (_, picked) = indices([ROWS, 2], 17);
-        let g = normal([ROWS, 13], DType::F64, "g").detach();
-        let logits = model.forward(&Input::OneHot(picked), &Ask::row(), &Ctx::eval(0, 0));
-        let product = values(&(logits.clone() * g.clone()).sum())[0];
-        let gradients = named_gradients(&model, &(logits * g).sum().backward());
-        let parameters = named_values(&model);
-        for (name, gradient) in &gradients {
-            let along: f64 = gradient.iter().zip(&parameters[name]).map(|(g, w)| g * w).sum();
-            assert_close(name, &[along], &[product], 1e-12);
-        }
-        assert_eq!(gradients.len(), 3);
-    }
-
-    #[test]
-    fn first_values_stay_in_their_bounds() {
-        let io = Io { input: InputSpec::OneHot { width: 118, hot: 2 }, outputs: 59 };
-        let model = build(MlpConfig { widths: vec![128], bias: true, ..MlpConfig::default() }, &io);
-        for (name, found) in named_values(&model) {
-            let fan_in: f64 = if name.starts_with("layers.0") { 118.0 } else { 128.0 };
-            let bound = 1.0 / fan_in.sqrt();
-            let largest = found.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-            assert!(largest <= bound && largest > 0.9 * bound, "{name}: {largest} of {bound}");
-            let mean = found.iter().sum::<f64>() / found.len() as f64;
-            // Five standard errors of a uniform mean.
-            assert!(mean.abs() < 5.0 * bound / (3.0 * found.len() as f64).sqrt(), "{name}: mean {mean}");
-        }
-    }
-
-    #[test]
-    fn a_linear_model_has_no_hidden_layer() {
-        let io = Io { input: InputSpec::Floats { width: 3 }, outputs: 2 };
-        let model = build(MlpConfig { widths: vec![], dtype: Precision::F64, ..MlpConfig::default() }, &io);
-        let x = normal([5, 3], DType::F64, "x").detach();
-        let logits = model.forward(&Input::Floats(x.clone()), &Ask::row(), &Ctx::eval(0, 0));
-        assert_close("logits", &values(&logits), &reference(&model, &values(&x), &[3, 2], false, 1.0), 1e-14);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let floats = Io { input: InputSpec::Floats { width: 3 }, outputs: 2 };
-        let error = MlpConfig { widths: vec![4, 0], ..MlpConfig::default() }.check(&floats).unwrap_err();
-        assert_eq!(error.key, "widths");
-        assert_eq!(error.message, "hidden layer 1 has width 0; expected whole numbers of at least 1");
-        let tokens = Io { input: InputSpec::Tokens { vocabulary: 60, length: 3 }, outputs: 59 };
-        let error = MlpConfig::default().check(&tokens).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "model.name: \"mlp\" takes one-hot rows or feature vectors, but the data gives tokens (3 of a vocabulary \
-             of 60); choose another encoding in [data], or name = \"transformer\""
-        );
-    }
-}
+mod tests;

@@ -181,11 +181,15 @@ impl Engine {
 /// once would need gigabytes.
 const ITEMS_AT_A_TIME: usize = 1 << 14;
 
+/// Pixels that an evaluation pass takes at a time: 256 images of 32 x 32, whose hidden maps are some tens of MiB.
+const PIXELS_AT_A_TIME: usize = 1 << 18;
+
 /// The rows of an evaluation pass, cut into pieces that fit into memory. The shape alone decides how.
 fn pieces(input: &Input) -> impl Iterator<Item = Range<usize>> {
     let rows = input.rows();
     let at_a_time = match input {
         Input::Items(x) => (ITEMS_AT_A_TIME / x.dims()[1].max(1)).max(1),
+        Input::Image(x) => (PIXELS_AT_A_TIME / (x.dims()[2] * x.dims()[3]).max(1)).max(1),
         _ => rows.max(1),
     };
     // An empty set is one piece, so that its logits exist.

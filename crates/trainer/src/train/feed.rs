@@ -88,6 +88,11 @@ impl Feed {
                 let values = TensorData::new(values.values().to_vec(), shape);
                 Input::Items(Tensor::from_data(values, (&self.device, self.dtype)))
             }
+            data::Input::Image(images) => {
+                let [channels, height, width] = images.shape();
+                let values = TensorData::new(images.values(), [images.rows(), channels, height, width]);
+                Input::Image(Tensor::from_data(values, (&self.device, self.dtype)))
+            }
             other => unreachable!("an input kind without tensors: {other:?}"),
         };
         let data::Target::Classes(classes) = batch.target else { unreachable!("a target kind without tensors") };
@@ -111,6 +116,7 @@ pub fn io(spec: &data::Spec) -> Io {
         data::InputSpec::Tokens { vocabulary, length } => InputSpec::Tokens { vocabulary, length },
         data::InputSpec::Floats { width } => InputSpec::Floats { width },
         data::InputSpec::Items { features } => InputSpec::Items { features },
+        data::InputSpec::Image { channels, height, width } => InputSpec::Image { channels, height, width },
     };
     Io { input, outputs: spec.classes }
 }

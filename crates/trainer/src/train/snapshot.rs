@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::Tensor,
 };
@@ -16,7 +16,7 @@ use kiln_activations::{
 };
 use kiln_analyses::{Matrix, accuracy::accuracy, alignment::Named, attention::Spread};
 use kiln_datasets::{BatchSource, Split};
-use kiln_models::Model;
+use kiln_models::{Model, visit_trained};
 use kiln_optimizers::Chain;
 
 use super::engine::host;
@@ -165,7 +165,7 @@ impl Before {
     /// Reads weights and gradients to the host.
     pub fn read(model: &Model, gradients: &GradientsParams) -> Self {
         let mut values = Values { gradients: Some(gradients), ..Values::default() };
-        model.visit(&mut values);
+        visit_trained(model, &mut values);
         Self { weights: named(model, values.weights), gradients: named(model, values.gradient_values) }
     }
 }
@@ -173,7 +173,7 @@ impl Before {
 /// u = w_{t+1} − w_t, in f64 from values in the model's dtype.
 pub fn updates(weights: &Parameters, next: &Model) -> Parameters {
     let mut values = Values::default();
-    next.visit(&mut values);
+    visit_trained(next, &mut values);
     let mut updates = named(next, values.weights);
     for (new, old) in updates.0.iter_mut().zip(&weights.0) {
         new.values.iter_mut().zip(&old.values).for_each(|(new, old)| *new -= old);
@@ -192,7 +192,7 @@ fn named(model: &Model, values: Vec<Vec<f64>>) -> Parameters {
     Parameters(names.into_iter().zip(values).map(join).collect())
 }
 
-/// Reads every float parameter and, if asked, its gradient, in the order of [`kiln_models::parameters`].
+/// Reads every trained parameter and, if asked, its gradient, in the order of [`kiln_models::parameters`].
 #[derive(Default)]
 struct Values<'a> {
     gradients: Option<&'a GradientsParams>,

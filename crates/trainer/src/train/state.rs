@@ -39,8 +39,6 @@ impl TrainState {
     /// # Errors
     /// If a record cannot be written.
     pub fn to_files(&self, metrics_bytes: u64, elapsed_s: f64) -> anyhow::Result<Files> {
-        // Pending running statistics reach the record only through `valid`.
-        let _ = self.model.valid();
         let model =
             self.model.clone().into_record().into_bytes().map_err(|e| anyhow!("cannot record the model: {e}"))?;
         let position = Position { step: self.step, metrics_bytes, elapsed_s };

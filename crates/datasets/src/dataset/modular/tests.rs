@@ -65,7 +65,7 @@ fn the_spec_bounds_every_row() {
         let (limit, columns) = match source.spec().input {
             InputSpec::OneHot { width, hot } => (width, hot),
             InputSpec::Tokens { vocabulary, length } => (vocabulary, length),
-            InputSpec::Floats { .. } | InputSpec::Items { .. } => unreachable!(),
+            _ => unreachable!(),
         };
         let rows = all_rows(&*source);
         assert!(rows.iter().all(|(row, class)| row.len() == columns && (0..5).contains(class)));

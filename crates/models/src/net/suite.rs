@@ -1,0 +1,179 @@
+//! What every network owes, walked from the registry.
+use burn::{
+    module::Module,
+    store::ModuleRecord,
+    tensor::{DType, Int, Tensor, TensorData},
+};
+use kiln_activations::{Ctx, Init};
+use kiln_registry::Tagged;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    InputSpec,
+    testing::{assert_close, check_gradients, device, indices, normal, randomised, values},
+};
+
+const ROWS: usize = 5;
+const OUTPUTS: usize = 3;
+
+const TOKENS: InputSpec = InputSpec::Tokens { vocabulary: 11, length: 7 };
+const IMAGE: InputSpec = InputSpec::Image { channels: 2, height: 7, width: 8 };
+
+/// A small config of the network in f64, and an input it takes.
+fn case(name: &str) -> (ModelConfig, Io) {
+    let (keys, input) = match name {
+        "cnn" => (json!({ "channels": [3], "kernel": 3, "hidden": [5], "dropout": 0.5 }), IMAGE),
+        "lenet" => (json!({}), InputSpec::Image { channels: 1, height: 16, width: 17 }),
+        "mlp" => (json!({ "widths": [7, 5], "bias": true, "dropout": 0.5 }), InputSpec::Floats { width: 13 }),
+        "query_pool" => (json!({ "width": 4 }), InputSpec::Items { features: 3 }),
+        "transformer" => (json!({ "d_model": 6, "d_ff": 5, "attention": { "n_heads": 2 } }), TOKENS),
+        _ => panic!("give \"{name}\" a line here: its smallest interesting config and an input"),
+    };
+    // The name comes first, as in a file.
+    let mut config = json!({ "name": name, "dtype": "f64" });
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let config: ModelConfig = serde_json::from_value(config).unwrap_or_else(|error| panic!("{name}: {error}"));
+    (config, Io { input, outputs: OUTPUTS })
+}
+
+fn cases() -> impl Iterator<Item = (&'static str, ModelConfig, Io)> {
+    ModelConfig::NAMES.iter().map(|name| {
+        let (config, io) = case(name);
+        config.check(&io).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (*name, config, io)
+    })
+}
+
+fn build(config: &ModelConfig, io: &Io, seed: u64) -> Model {
+    config.init((io, &Init::new(seed, &device(), config.dtype())))
+}
+
+/// Rows of that kind.
+fn input(spec: InputSpec) -> Input {
+    match spec {
+        InputSpec::OneHot { width, hot } => Input::OneHot(indices([ROWS, hot], width).1),
+        InputSpec::Tokens { vocabulary, length } => Input::Tokens(indices([ROWS, length], vocabulary).1),
+        InputSpec::Floats { width } => Input::Floats(normal([ROWS, width], DType::F64, "x").detach()),
+        InputSpec::Items { features } => Input::Items(normal([ROWS, 6, features], DType::F64, "x").detach()),
+        InputSpec::Image { channels, height, width } => {
+            Input::Image(normal([ROWS, channels, height, width], DType::F64, "x").detach())
+        }
+    }
+}
+
+/// Asks as training does: with the answers.
+fn taught() -> Ask {
+    let classes: Vec<i64> = (0..ROWS as i64).map(|row| row % OUTPUTS as i64).collect();
+    let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [ROWS]), &device());
+    Ask::row().knowing(kiln_activations::loss::Target::Classes(classes))
+}
+
+#[test]
+fn logits_have_their_shape_and_repeat() {
+    for (name, config, io) in cases() {
+        let model = build(&config, &io, 1);
+        for (ask, ctx) in [(Ask::row(), Ctx::eval(2, 3)), (taught(), Ctx::train(2, 3))] {
+            let logits = |model: &Model| model.forward(&input(io.input), &ask, &ctx);
+            assert_eq!(logits(&model).dims(), [ROWS, OUTPUTS], "{name}");
+            assert_eq!(logits(&model).dtype(), DType::F64, "{name}");
+            assert_eq!(values(&logits(&model)), values(&logits(&build(&config, &io, 1))), "{name}");
+            assert_ne!(values(&logits(&model)), values(&logits(&build(&config, &io, 2))), "{name}");
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_central_differences() {
+    for (name, config, io) in cases().filter(|(name, ..)| *name != "lenet") {
+        let model = randomised(build(&config, &io, 1));
+        let c = normal([ROWS, OUTPUTS], DType::F64, "c").detach();
+        // A training pass: dropout repeats, and batch statistics are part of the function.
+        println!("{name}");
+        check_gradients(&model, |model| {
+            (model.forward(&input(io.input), &taught(), &Ctx::train(2, 3)) * c.clone()).sum()
+        });
+    }
+}
+
+#[test]
+fn parts_of_a_batch_give_their_part_of_the_answers() {
+    for (name, config, io) in cases() {
+        let model = randomised(build(&config, &io, 1));
+        let logits = |input: &Input| values(&model.forward(input, &Ask::row(), &Ctx::eval(2, 3)));
+        let (whole, input) = (logits(&input(io.input)), input(io.input));
+        for rows in [0..1, 1..4, 4..5] {
+            let expected = &whole[rows.start * OUTPUTS..rows.end * OUTPUTS];
+            assert_close(&format!("{name} {rows:?}"), &logits(&input.rows_in(rows)), expected, 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_record_brings_every_value_back() {
+    for (name, config, io) in cases() {
+        let model = randomised(build(&config, &io, 1));
+        let bytes = model.clone().into_record().into_bytes().unwrap();
+        let record = ModuleRecord::from_bytes(bytes).unwrap();
+        let loaded = build(&config, &io, 2).try_load_record(record).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for ctx in [Ctx::eval(2, 3), Ctx::train(2, 3)] {
+            let logits = |model: &Model| values(&model.forward(&input(io.input), &taught(), &ctx));
+            assert_eq!(logits(&loaded), logits(&model), "{name}");
+        }
+        assert_eq!(values(&loaded.valid().forward(&inner(&input(io.input)), &Ask::row(), &Ctx::eval(2, 3))), {
+            values(&model.forward(&input(io.input), &Ask::row(), &Ctx::eval(2, 3)))
+        });
+    }
+}
+
+/// The input on the device of inference.
+fn inner(input: &Input) -> Input {
+    match input {
+        Input::OneHot(x) => Input::OneHot(x.clone()),
+        Input::Tokens(x) => Input::Tokens(x.clone()),
+        Input::Floats(x) => Input::Floats(x.clone().inner()),
+        Input::Items(x) => Input::Items(x.clone().inner()),
+        Input::Image(x) => Input::Image(x.clone().inner()),
+    }
+}
+
+#[test]
+fn a_config_is_printed_as_it_was_read() {
+    for (name, config, _) in cases() {
+        let printed = serde_json::to_value(&config).unwrap();
+        assert_eq!(serde_json::from_value::<ModelConfig>(printed).unwrap(), config, "{name}");
+        let short: ModelConfig = serde_json::from_value(Value::from(name)).unwrap();
+        assert_eq!(short.name(), name);
+    }
+}
+
+#[test]
+fn every_kind_of_input_is_taken_or_refused_by_name() {
+    let kinds = [
+        InputSpec::OneHot { width: 13, hot: 2 },
+        TOKENS,
+        InputSpec::Floats { width: 13 },
+        InputSpec::Items { features: 3 },
+        InputSpec::Image { channels: 1, height: 16, width: 17 },
+    ];
+    for (name, config, _) in cases() {
+        let mut taken = 0;
+        for kind in kinds {
+            let io = Io { input: kind, outputs: OUTPUTS };
+            match config.check(&io) {
+                Ok(()) => {
+                    taken += 1;
+                    let logits = build(&config, &io, 1).forward(&input(kind), &Ask::row(), &Ctx::eval(2, 3));
+                    assert_eq!(logits.dims(), [ROWS, OUTPUTS], "{name}");
+                }
+                Err(error) => {
+                    assert_eq!(error.key, "name", "{name} on {kind}: {error}");
+                    for part in [format!("\"{name}\""), kind.to_string()] {
+                        assert!(error.message.contains(&part), "{part} is missing in: {error}");
+                    }
+                }
+            }
+        }
+        assert!(taken > 0, "{name} takes nothing");
+    }
+}
