@@ -4,12 +4,20 @@
 //! pure function of `(seed, split, order, step)`: there is no generator to save, a resumed run sees what an
 //! undisturbed one sees, and no number of workers changes a batch.
 //!
-//! | entry | rows | input | classes |
+//! | entry | rows | input | asked |
 //! |---|---|---|---|
-//! | [`gratings`](GratingsConfig) | striped images with noise, label = orientation of the stripes | image | any |
-//! | [`modular`](ModularConfig) | pairs `(a, b)` with `a ∘ b mod p` | one-hot indices, token pair, or `a b =` | p |
-//! | [`max_retrieval`](MaxRetrievalConfig) | items of a class and a priority, label = class of the highest priority | items | 10 |
-//! | [`parity`](ParityConfig) | random bits, label = XOR of the first few | floats 0 and 1 | 2 |
+//! | [`gratings`](GratingsConfig) | striped images with noise, label = orientation of the stripes | image | one of any number of classes |
+//! | [`modular`](ModularConfig) | pairs `(a, b)` with `a ∘ b mod p` | one-hot indices, token pair, or `a b =` | one of p classes |
+//! | [`max_retrieval`](MaxRetrievalConfig) | items of a class and a priority, label = class of the highest priority | items | one of 10 classes |
+//! | [`parity`](ParityConfig) | random bits, label = XOR of the first few | floats 0 and 1 | one of 2 classes |
+//! | [`pair_recall`](PairRecallConfig) | pairs of key and value, then every key again | tokens, each a sum of two ids | a class at each query |
+//! | [`multi_query_recall`](MultiQueryRecallConfig) | key, value, key, value, …, then every key again | tokens | a class at each query |
+//! | [`needle`](NeedleConfig) | noise with one needle, or several with names, and a question | tokens | one of 16 classes |
+//! | [`copying`](CopyingConfig) | a random string, a sign, and the string again | tokens | the next symbol of the copy |
+//! | [`in_context_regression`](InContextRegressionConfig) | examples of a linear function and one more point | items | a number |
+//! | [`long_documents`](LongDocumentsConfig) | noise with a few copies of the class's bigram | tokens | one of 4 classes |
+//! | [`signed_sums`](SignedSumsConfig) | digits, smallest signed sum that is not negative | tokens | one of 18m + 1 classes, or one per partial sum |
+//! | [`bigram_back_copy`](BigramBackCopyConfig) | text of drawn bigrams, triggers repeat what stands before them | tokens | the next token everywhere |
 //!
 //! ```
 //! use kiln_datasets::{Dataset, ModularConfig, Order, Split};
@@ -26,23 +34,30 @@
 
 mod batch;
 mod dataset;
+mod drawn;
 mod error;
 mod field;
 mod image;
 mod in_memory;
+mod lengths;
 mod order;
+mod scatter;
 mod source;
 mod spec;
 mod split;
+#[cfg(test)]
+mod testing;
 
 pub use batch::{Batch, Input, Matrix, Target};
 pub use dataset::{
-    DataConfig, Dataset, Encoding, GratingsConfig, MaxRetrievalConfig, ModularConfig, Operation, ParityConfig,
+    BigramBackCopyConfig, CopyingConfig, DataConfig, Dataset, Encoding, GratingsConfig, InContextRegressionConfig,
+    LongDocumentsConfig, MaxRetrievalConfig, ModularConfig, MultiQueryRecallConfig, NeedleConfig, Operation,
+    PairRecallConfig, ParityConfig, SignedSumsConfig,
 };
 pub use error::{DataError, Invalid};
 pub use image::Images;
 pub use in_memory::InMemory;
 pub use order::Order;
 pub use source::{BatchSource, Group};
-pub use spec::{InputSpec, Spec};
+pub use spec::{Asks, InputSpec, Spec};
 pub use split::{Fractions, Partition, Split};

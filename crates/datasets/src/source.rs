@@ -3,13 +3,14 @@ use std::fmt::Debug;
 
 use crate::{Batch, Order, Spec, Split};
 
-/// Rows of an evaluation set that are also judged apart; the metric is `<split>_<name>`.
+/// Answers of an evaluation set that are also judged apart; the metric is `<split>_<name>_accuracy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Such as `swap_seen`.
     pub name: String,
-    /// Positions within the split, as [`Order::Full`] and [`Order::Sequential`] read it; may be empty.
-    pub rows: Vec<usize>,
+    /// Their numbers among all answers of the set, row after row as [`Order::Full`] reads it: the row where there is one
+    /// answer per row, `row · answers + i` for answer i of several. May be empty.
+    pub answers: Vec<usize>,
 }
 
 /// A source of batches. Nothing in it changes while it is used.
@@ -28,7 +29,7 @@ pub trait BatchSource: Debug + Send + Sync {
         [Split::Val, Split::Test].into_iter().filter(|&split| self.len(split) != Some(0)).collect()
     }
 
-    /// Groups of rows of a split; none unless the data set has a reason to tell them apart.
+    /// Groups of answers of a split; none unless the data set has a reason to tell them apart.
     fn groups(&self, split: Split) -> &[Group] {
         let _ = split;
         &[]

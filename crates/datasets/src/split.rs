@@ -132,6 +132,21 @@ impl Partition {
         Self { train: rows, val, test }
     }
 
+    /// Cuts the values of `key` (in `0..keys`) as [`seeded`](Self::seeded) cuts rows, so that all rows of one key stand
+    /// in the same split. The rows of a key follow each other.
+    ///
+    /// # Panics
+    /// If a key is not below `keys`.
+    pub fn by_key(key: &[usize], keys: usize, fractions: Fractions, seed: u64) -> Self {
+        let mut of_key = vec![Vec::new(); keys];
+        for (row, &key) in key.iter().enumerate() {
+            of_key[key].push(row);
+        }
+        let Self { train, val, test } = Self::seeded(keys, fractions, seed);
+        let rows = |keys: Vec<usize>| keys.into_iter().flat_map(|key| of_key[key].clone()).collect();
+        Self { train: rows(train), val: rows(val), test: rows(test) }
+    }
+
     /// The rows of one split; none of a split by length.
     pub fn rows(&self, split: Split) -> &[usize] {
         match split {
@@ -196,6 +211,23 @@ mod tests {
                 [Split::Train, Split::Val, Split::Test].iter().flat_map(|&s| partition.rows(s).to_vec()).collect();
             rows.sort_unstable();
             prop_assert_eq!(rows, (0..total).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn rows_of_a_key_stay_together(
+            key in proptest::collection::vec(0usize..9, 0..60), train in 0.1f64..0.9, val in 0.0f64..0.9, seed: u64,
+        ) {
+            let partition = Partition::by_key(&key, 9, Fractions { train, val }, seed);
+            let mut rows = Vec::new();
+            let mut home = [None; 9];
+            for split in [Split::Train, Split::Val, Split::Test] {
+                for &row in partition.rows(split) {
+                    prop_assert_eq!(*home[key[row]].get_or_insert(split), split);
+                    rows.push(row);
+                }
+            }
+            rows.sort_unstable();
+            prop_assert_eq!(rows, (0..key.len()).collect::<Vec<_>>());
         }
 
         #[test]

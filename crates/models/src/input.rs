@@ -11,6 +11,13 @@ pub enum Input {
     OneHot(Tensor<2, Int>),
     /// Token ids: `[rows, length]`.
     Tokens(Tensor<2, Int>),
+    /// Tokens that are each the sum of several embeddings, such as a key's and a value's.
+    TokenSums {
+        /// Ids, token after token: `[rows, length · parts]`.
+        ids: Tensor<2, Int>,
+        /// Ids per token.
+        parts: usize,
+    },
     /// Feature vectors: `[rows, width]`.
     Floats(Tensor<2>),
     /// Sets of items, a feature vector each: `[rows, items, features]`.
@@ -23,10 +30,20 @@ impl Input {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         match self {
-            Self::OneHot(indices) | Self::Tokens(indices) => indices.dims()[0],
+            Self::OneHot(indices) | Self::Tokens(indices) | Self::TokenSums { ids: indices, .. } => indices.dims()[0],
             Self::Floats(values) => values.dims()[0],
             Self::Items(values) => values.dims()[0],
             Self::Image(values) => values.dims()[0],
+        }
+    }
+
+    /// Tokens or items per row; 1 where a row is one vector or one image.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::OneHot(_) | Self::Floats(_) | Self::Image(_) => 1,
+            Self::Tokens(tokens) => tokens.dims()[1],
+            Self::TokenSums { ids, parts } => ids.dims()[1] / parts,
+            Self::Items(values) => values.dims()[1],
         }
     }
 
@@ -40,6 +57,9 @@ impl Input {
         match self {
             Self::OneHot(indices) => Self::OneHot(indices.clone().narrow(0, start, length)),
             Self::Tokens(tokens) => Self::Tokens(tokens.clone().narrow(0, start, length)),
+            Self::TokenSums { ids, parts } => {
+                Self::TokenSums { ids: ids.clone().narrow(0, start, length), parts: *parts }
+            }
             Self::Floats(values) => Self::Floats(values.clone().narrow(0, start, length)),
             Self::Items(values) => Self::Items(values.clone().narrow(0, start, length)),
             Self::Image(values) => Self::Image(values.clone().narrow(0, start, length)),
@@ -54,7 +74,7 @@ impl Input {
                 let [rows, channels, height, width] = values.dims();
                 Some(values.clone().reshape([rows, channels * height * width]))
             }
-            Self::OneHot(_) | Self::Tokens(_) | Self::Items(_) => None,
+            Self::OneHot(_) | Self::Tokens(_) | Self::TokenSums { .. } | Self::Items(_) => None,
         }
     }
 
@@ -63,6 +83,7 @@ impl Input {
         match self {
             Self::OneHot(_) => "one-hot rows",
             Self::Tokens(_) => "tokens",
+            Self::TokenSums { .. } => "sums of tokens",
             Self::Floats(_) => "feature vectors",
             Self::Items(_) => "sets of items",
             Self::Image(_) => "images",
@@ -84,7 +105,16 @@ pub enum InputSpec {
     Tokens {
         /// Number of different ids.
         vocabulary: usize,
-        /// Tokens per row.
+        /// Tokens per row; of the longest rows, where batches differ.
+        length: usize,
+    },
+    /// Sequences of tokens that are each the sum of several embeddings.
+    TokenSums {
+        /// Number of different ids.
+        vocabulary: usize,
+        /// Ids per token.
+        parts: usize,
+        /// Tokens per row; of the longest rows, where batches differ.
         length: usize,
     },
     /// Feature vectors.
@@ -114,7 +144,7 @@ impl InputSpec {
         match *self {
             Self::Floats { width } => Some(width),
             Self::Image { channels, height, width } => Some(channels * height * width),
-            Self::OneHot { .. } | Self::Tokens { .. } | Self::Items { .. } => None,
+            Self::OneHot { .. } | Self::Tokens { .. } | Self::TokenSums { .. } | Self::Items { .. } => None,
         }
     }
 }
@@ -124,6 +154,9 @@ impl fmt::Display for InputSpec {
         match self {
             Self::OneHot { width, hot } => write!(f, "one-hot rows ({hot} hot of {width})"),
             Self::Tokens { vocabulary, length } => write!(f, "tokens ({length} of a vocabulary of {vocabulary})"),
+            Self::TokenSums { vocabulary, parts, length } => {
+                write!(f, "sums of tokens ({length}, each of {parts} of a vocabulary of {vocabulary})")
+            }
             Self::Floats { width } => write!(f, "feature vectors (of {width})"),
             Self::Items { features } => write!(f, "sets of items (of {features} features)"),
             Self::Image { channels, height, width } => write!(f, "images (of {channels} x {height} x {width} values)"),
@@ -136,6 +169,6 @@ impl fmt::Display for InputSpec {
 pub struct Io {
     /// What goes in.
     pub input: InputSpec,
-    /// Number of logits per row (classes).
+    /// Numbers per answer: a logit per class, or the values that are asked for.
     pub outputs: usize,
 }

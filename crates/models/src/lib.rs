@@ -32,6 +32,6 @@ mod testing;
 pub use ask::{Ask, At};
 pub use input::{Input, InputSpec, Io};
 pub use invalid::Invalid;
-pub use net::{Model, ModelConfig, Network, NetworkConfig};
+pub use net::{Answers, Model, ModelConfig, Network, NetworkConfig};
 pub use parameter::{NamedParameter, parameters, visit_trained};
 pub use precision::Precision;

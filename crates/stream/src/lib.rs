@@ -104,6 +104,54 @@ impl Draws {
         }
         order
     }
+
+    /// `k` different numbers of {0, …, n − 1} in random order, each choice and order as likely as any other.
+    ///
+    /// # Panics
+    /// If `k` is above `n`.
+    pub fn distinct(&mut self, k: usize, n: usize) -> Vec<usize> {
+        assert!(k <= n, "{k} different numbers below {n} do not exist");
+        let mut numbers: Vec<usize> = (0..n).collect();
+        for i in 0..k {
+            numbers.swap(i, i + self.below(n - i));
+        }
+        numbers.truncate(k);
+        numbers
+    }
+
+    /// `n` shares that sum to 1, from the symmetric Dirichlet distribution: proportional to independent Gamma(`a`, 1).
+    /// The smaller the concentration `a`, the fewer shares hold nearly everything; `a = 1` is uniform on the simplex.
+    ///
+    /// # Panics
+    /// If `a` is not a finite number above 0.
+    pub fn dirichlet(&mut self, a: f64, n: usize) -> Vec<f64> {
+        assert!(a > 0.0 && a.is_finite(), "a concentration of {a} is not above 0");
+        let logs: Vec<f64> = (0..n).map(|_| self.log_gamma_variate(a)).collect();
+        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let shares: Vec<f64> = logs.iter().map(|log| libm::exp(log - largest)).collect();
+        let sum: f64 = shares.iter().sum();
+        shares.into_iter().map(|share| share / sum).collect()
+    }
+
+    /// The logarithm of a Gamma(`a`, 1) variate: it stays finite where the variate itself underflows. By Marsaglia and
+    /// Tsang (2000), A simple method for generating gamma variables: Gamma(a) = Gamma(a + 1) · U^(1/a).
+    fn log_gamma_variate(&mut self, a: f64) -> f64 {
+        let d = a + 2.0 / 3.0;
+        let c = 1.0 / libm::sqrt(9.0 * d);
+        let log = loop {
+            let x = self.normal();
+            let base = 1.0 + c * x;
+            if base <= 0.0 {
+                continue;
+            }
+            let (v, log_v) = (base * base * base, 3.0 * libm::log(base));
+            // 1 − u lies in (0, 1], so the logarithm is finite.
+            if libm::log(1.0 - self.uniform()) < 0.5 * x * x + d - d * v + d * log_v {
+                break libm::log(d) + log_v;
+            }
+        };
+        log + libm::log(1.0 - self.uniform()) / a
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +193,50 @@ mod tests {
         assert!(mean.abs() < 0.0159 && (variance - 1.0).abs() < 0.0224, "{mean} {variance}");
     }
 
+    #[test]
+    fn a_dirichlet_share_has_the_mean_and_the_variance_of_its_beta_distribution() {
+        // A share of n is Beta(a, (n − 1) a): mean 1/n, variance (n − 1) / (n² (n a + 1)).
+        for (a, n) in [(0.1, 8), (1.0, 3), (4.5, 5)] {
+            let mut draws = Stream::new(5, "test").at(0);
+            let count = 20_000;
+            let firsts: Vec<f64> = (0..count)
+                .map(|_| {
+                    let shares = draws.dirichlet(a, n);
+                    assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12 && shares.iter().all(|&x| x >= 0.0));
+                    shares[0]
+                })
+                .collect();
+            let n = n as f64;
+            let (mean, variance) = (1.0 / n, (n - 1.0) / (n * n * (n * a + 1.0)));
+            let found = firsts.iter().sum::<f64>() / f64::from(count);
+            let spread: Vec<f64> = firsts.iter().map(|x| (x - mean).powi(2)).collect();
+            let found_variance = spread.iter().sum::<f64>() / f64::from(count);
+            let error = |values: &[f64], mean: f64| {
+                (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(count).powi(2)).sqrt()
+            };
+            assert!((found - mean).abs() < 5.0 * error(&firsts, mean), "a = {a}: mean {found}, expected {mean}");
+            let bound = 5.0 * error(&spread, variance);
+            assert!((found_variance - variance).abs() < bound, "a = {a}: variance {found_variance}, not {variance}");
+        }
+        // Shares whose variates underflow by far still sum to 1.
+        let shares = Stream::new(5, "test").at(1).dirichlet(1e-4, 6);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{shares:?}");
+    }
+
     proptest! {
+        #[test]
+        fn distinct_numbers_differ_and_all_of_them_are_a_permutation(n in 0usize..50, part in 0usize..50, seed: u64) {
+            let mut draws = Stream::new(seed, "test").at(0);
+            let mut some = draws.distinct(part.min(n), n);
+            prop_assert!(some.iter().all(|&i| i < n));
+            some.sort_unstable();
+            some.dedup();
+            prop_assert_eq!(some.len(), part.min(n));
+            let mut all = draws.distinct(n, n);
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..n).collect::<Vec<_>>());
+        }
+
         #[test]
         fn permutation_holds_each_index_once(n in 0usize..200, seed: u64) {
             let mut order = Stream::new(seed, "test").at(0).permutation(n);

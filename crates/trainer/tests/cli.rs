@@ -228,6 +228,30 @@ fn a_probe_does_not_change_the_run_and_its_measures_are_logged_for_each_set() {
 }
 
 #[test]
+fn groups_of_an_evaluation_set_are_judged_apart() {
+    let folder = folder();
+    let config = "[data]\nname = \"needle\"\ntest_lengths = [40, 64]\nrows = 60\n[model]\nname = \"transformer\"\nd_model = 8\n\
+                  d_ff = 8\n[model.attention]\nn_heads = 2\n[loss]\nname = \"cross_entropy\"\n[optim]\nname = \"adamw\"\n\
+                  lr = 1e-3\n[train]\nsteps = 2\nbatch_size = 4\n[eval]\nmeasures = [\"group_accuracy\"]\n";
+    std::fs::write(folder.path().join("needle.toml"), config).unwrap();
+    ok(folder.path(), &["train", "needle.toml", "-q"]);
+    let run = only_run(&folder.path().join("runs"));
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let row: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let value = |metric: &str| row[metric].as_f64().unwrap_or_else(|| panic!("no {metric} in {row}"));
+    for metric in ["n40_near15", "n40_first_half", "n64_far31", "n64_last_quarter", "val_near15"] {
+        assert!((0.0..=1.0).contains(&value(&format!("{metric}_accuracy"))), "{metric}");
+    }
+    let set = "eval.measures=[\"swap_split\"]";
+    let message = fails(folder.path(), &["train", "needle.toml", "--set", set], 2);
+    assert!(message.contains("swap_split: the data has no swapped pairs to tell apart"), "{message}");
+    tiny(folder.path(), SHORT);
+    let sets = ["--set", "data.op=\"sub\"", "--set", "eval.measures=[\"group_accuracy\"]"];
+    let message = fails(folder.path(), &[&["train", "tiny.toml"][..], &sets].concat(), 2);
+    assert!(message.contains("group_accuracy: the data tells no groups apart; use it with needle"), "{message}");
+}
+
+#[test]
 fn what_an_endless_stream_cannot_do_is_refused() {
     let folder = folder();
     for (train, key, message) in [

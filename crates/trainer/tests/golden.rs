@@ -8,7 +8,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Tensor, TensorData},
 };
-use kiln_datasets::{BatchSource, Input, InputSpec, Matrix, Order, Spec, Split, Target};
+use kiln_datasets::{Asks, BatchSource, Input, InputSpec, Matrix, Order, Spec, Split, Target};
 use kiln_trainer::{
     config,
     train::engine::{Engine, host},
@@ -67,7 +67,10 @@ impl Pairs {
         let mut keyed: Vec<(u64, i32)> = (0..p * p).map(|pair| (words.next(), pair)).collect();
         keyed.sort_unstable();
         let pairs = keyed[..rows].iter().map(|(_, pair)| (pair / p, pair % p)).collect();
-        let spec = Spec { input: InputSpec::OneHot { width: 2 * p as usize, hot: 2 }, classes: p as usize };
+        let spec = Spec {
+            input: InputSpec::OneHot { width: 2 * p as usize, hot: 2 },
+            asks: Asks::Class { classes: p as usize },
+        };
         Self { spec, pairs, p }
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dataset, MAX_VALUES};
 use crate::{
-    BatchSource, DataError, Fractions, Images, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec, Target,
+    Asks, BatchSource, DataError, Fractions, Images, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec,
+    Target,
 };
 
 /// Parameters of gratings.
@@ -146,7 +147,7 @@ impl Dataset for GratingsConfig {
 
     fn spec(&self) -> Spec {
         let input = InputSpec::Image { channels: self.channels, height: self.size, width: self.size };
-        Spec { input, classes: self.classes }
+        Spec { input, asks: Asks::Class { classes: self.classes } }
     }
 
     fn open(&self, seed: u64) -> Result<Box<dyn BatchSource>, DataError> {
@@ -175,7 +176,7 @@ mod tests {
     fn rows(config: &GratingsConfig, seed: u64) -> Vec<(Vec<f32>, usize)> {
         let batch = config.open(seed).unwrap().batch(Split::Train, &Order::Full, 0);
         let Input::Image(images) = &batch.input else { panic!("not images") };
-        let Target::Classes(classes) = &batch.target;
+        let Target::Classes(classes) = &batch.target else { panic!("not classes") };
         let values = images.values();
         let rows = values.chunks(values.len() / batch.rows).map(<[f32]>::to_vec);
         rows.zip(classes.iter().map(|class| *class as usize)).collect()
@@ -213,7 +214,7 @@ mod tests {
         let mut counts = [0; 8];
         for split in [Split::Train, Split::Val, Split::Test] {
             let batch = source.batch(split, &Order::Full, 0);
-            let Target::Classes(classes) = &batch.target;
+            let Target::Classes(classes) = &batch.target else { panic!("not classes") };
             classes.iter().for_each(|class| counts[*class as usize] += 1);
         }
         assert_eq!(counts, [100; 8]);

@@ -1,11 +1,15 @@
 //! Max retrieval: find the item of the highest priority among n, and say what it is.
 use kiln_registry::{Entry, range};
-use kiln_stream::Stream;
+use kiln_stream::Draws;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, MAX_VALUES};
-use crate::{Batch, BatchSource, DataError, Input, InputSpec, Invalid, Matrix, Order, Spec, Split, Target};
+use super::Dataset;
+use crate::{
+    Asks, BatchSource, DataError, Input, InputSpec, Invalid, Matrix, Spec, Target,
+    drawn::{self, Drawn, Recipe},
+    lengths::Lengths,
+};
 
 /// Parameters of max retrieval.
 ///
@@ -58,77 +62,35 @@ impl MaxRetrievalConfig {
     fn features(&self) -> usize {
         self.classes + 1
     }
+
+    fn lengths(&self) -> Lengths {
+        Lengths::new(self.train_lengths, &self.test_lengths, "items")
+    }
 }
 
 impl Dataset for MaxRetrievalConfig {
     fn check(&self) -> Result<(), Invalid> {
-        let [shortest, longest] = self.train_lengths;
         if self.classes < 2 {
             return Err(Invalid::new("classes", "classes = 1 leaves nothing to retrieve; expected at least 2"));
         }
-        if shortest == 0 || shortest > longest {
-            return Err(Invalid::new(
-                "train_lengths",
-                format!(
-                    "train_lengths = [{shortest}, {longest}] is no range of lengths; expected the fewest and the most \
-                     items of a row, such as [5, 16]"
-                ),
-            ));
-        }
-        if let Some((i, n)) =
-            self.test_lengths.iter().enumerate().find(|&(i, n)| *n == 0 || self.test_lengths[..i].contains(n))
-        {
-            let message = match n {
-                0 => format!("test length {i} is 0; expected whole numbers of at least 1"),
-                n => format!("test length {n} stands twice; its metrics would have one name"),
-            };
-            return Err(Invalid::new("test_lengths", message));
-        }
-        let most = self.test_lengths.iter().copied().max().unwrap_or(0).max(longest);
-        let per_row = most.saturating_mul(self.features());
-        if per_row.saturating_mul(self.rows) > MAX_VALUES {
-            return Err(Invalid::new(
-                "rows",
-                format!(
-                    "rows = {} of {most} items are more than fit; expected at most {} rows, or shorter ones",
-                    self.rows,
-                    MAX_VALUES / per_row
-                ),
-            ));
-        }
-        Ok(())
+        self.lengths().check([5, 16])?;
+        self.lengths().check_rows(self.rows, self.features())
     }
 
     fn spec(&self) -> Spec {
-        Spec { input: InputSpec::Items { features: self.features() }, classes: self.classes }
+        Spec { input: InputSpec::Items { features: self.features() }, asks: Asks::Class { classes: self.classes } }
     }
 
     fn open(&self, seed: u64) -> Result<Box<dyn BatchSource>, DataError> {
         self.check()?;
-        let stream = Stream::new(seed, "data").child("max_retrieval").child(&self.draw.to_string());
-        Ok(Box::new(MaxRetrieval { config: self.clone(), spec: self.spec(), stream }))
+        let stream = drawn::stream(seed, "max_retrieval", self.draw);
+        Ok(Box::new(Drawn::new(self.spec(), self.lengths(), self.rows, stream, self.clone())))
     }
 }
 
-/// Max retrieval, drawn when it is asked for.
-#[derive(Clone, Debug)]
-struct MaxRetrieval {
-    config: MaxRetrievalConfig,
-    spec: Spec,
-    stream: Stream,
-}
-
-impl MaxRetrieval {
-    /// The first `rows` rows of step `step` of a split: its length, if it has several, then item by item.
-    fn rows(&self, split: Split, rows: usize, step: u64) -> Batch {
-        let [shortest, longest] = self.config.train_lengths;
-        let mut draws = self.stream.child(&split.to_string()).at(step);
-        let length = match split {
-            Split::Train => shortest + draws.below(longest - shortest + 1),
-            Split::Length(n) => n,
-            Split::Val | Split::Test => longest,
-        };
-        let (classes, features) = (self.config.classes, self.config.features());
+impl Recipe for MaxRetrievalConfig {
+    fn rows(&self, draws: &mut Draws, length: usize, rows: usize) -> (Input, Target) {
+        let (classes, features) = (self.classes, self.features());
         let mut values = vec![0.0; rows * length * features];
         let mut targets = Vec::with_capacity(rows);
         for row in values.chunks_exact_mut(length * features) {
@@ -145,38 +107,7 @@ impl MaxRetrieval {
             }
             targets.push(target);
         }
-        let values = Matrix::new(values, length * features);
-        Batch { input: Input::Items { values, features }, target: Target::Classes(targets), rows }
-    }
-}
-
-impl BatchSource for MaxRetrieval {
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    fn len(&self, split: Split) -> Option<usize> {
-        match split {
-            Split::Train => None,
-            Split::Val => Some(self.config.rows),
-            Split::Test => Some(0),
-            Split::Length(n) => Some(if self.config.test_lengths.contains(&n) { self.config.rows } else { 0 }),
-        }
-    }
-
-    fn batch(&self, split: Split, order: &Order, step: u64) -> Batch {
-        match self.len(split) {
-            None => self.rows(split, order.batch_size().expect("a split that never ends comes in batches"), step),
-            Some(len) => {
-                let whole = self.rows(split, len, 0);
-                let chosen = order.rows(len, step);
-                Batch { input: whole.input.gather(&chosen), target: whole.target.gather(&chosen), rows: chosen.len() }
-            }
-        }
-    }
-
-    fn eval_sets(&self) -> Vec<Split> {
-        std::iter::once(Split::Val).chain(self.config.test_lengths.iter().map(|&n| Split::Length(n))).collect()
+        (Input::Items { values: Matrix::new(values, length * features), features }, Target::Classes(targets))
     }
 }
 
@@ -185,6 +116,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::{Batch, Order, Split};
 
     fn order(size: usize) -> Order {
         Order::Shuffled { size, drop_last: false, seed: 0 }
@@ -193,7 +125,7 @@ mod tests {
     /// Items of each row as (class, priority), and the row's class.
     fn items(batch: &Batch) -> Vec<(Vec<(usize, f32)>, i32)> {
         let Input::Items { values, features } = &batch.input else { panic!("not items") };
-        let Target::Classes(targets) = &batch.target;
+        let Target::Classes(targets) = &batch.target else { panic!("not classes") };
         let item = |item: &[f32]| {
             let (priority, one_hot) = item.split_last().unwrap();
             assert_eq!(one_hot.iter().sum::<f32>(), 1.0);
@@ -217,7 +149,10 @@ mod tests {
     #[test]
     fn lengths_are_those_that_were_asked_for() {
         let source = MaxRetrievalConfig { rows: 3, ..Default::default() }.open(0).unwrap();
-        assert_eq!(*source.spec(), Spec { input: InputSpec::Items { features: 11 }, classes: 10 });
+        assert_eq!(
+            *source.spec(),
+            Spec { input: InputSpec::Items { features: 11 }, asks: Asks::Class { classes: 10 } }
+        );
         let length = |batch: &Batch| items(batch)[0].0.len();
         let seen: HashSet<usize> = (0..300).map(|step| length(&source.batch(Split::Train, &order(2), step))).collect();
         assert_eq!(seen, (5..=16).collect());

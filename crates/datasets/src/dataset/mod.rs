@@ -3,15 +3,31 @@ use kiln_registry::registry;
 
 use crate::{BatchSource, DataError, Invalid, Spec};
 
+mod bigram_back_copy;
+mod copying;
 mod gratings;
+mod in_context_regression;
+mod long_documents;
 mod max_retrieval;
 mod modular;
+mod multi_query_recall;
+mod needle;
+mod pair_recall;
 mod parity;
+mod signed_sums;
 
+pub use bigram_back_copy::BigramBackCopyConfig;
+pub use copying::CopyingConfig;
 pub use gratings::GratingsConfig;
+pub use in_context_regression::InContextRegressionConfig;
+pub use long_documents::LongDocumentsConfig;
 pub use max_retrieval::MaxRetrievalConfig;
 pub use modular::{Encoding, ModularConfig, Operation};
+pub use multi_query_recall::MultiQueryRecallConfig;
+pub use needle::NeedleConfig;
+pub use pair_recall::PairRecallConfig;
 pub use parity::ParityConfig;
+pub use signed_sums::SignedSumsConfig;
 
 registry! {
     /// A data set, by name.
@@ -20,6 +36,14 @@ registry! {
     "max_retrieval" => MaxRetrieval(MaxRetrievalConfig),
     "modular" => Modular(ModularConfig),
     "parity" => Parity(ParityConfig),
+    "pair_recall" => PairRecall(PairRecallConfig),
+    "multi_query_recall" => MultiQueryRecall(MultiQueryRecallConfig),
+    "needle" => Needle(NeedleConfig),
+    "copying" => Copying(CopyingConfig),
+    "in_context_regression" => InContextRegression(InContextRegressionConfig),
+    "long_documents" => LongDocuments(LongDocumentsConfig),
+    "signed_sums" => SignedSums(SignedSumsConfig),
+    "bigram_back_copy" => BigramBackCopy(BigramBackCopyConfig),
 }
 
 /// What a `[data]` section can do once it is read.
@@ -41,10 +65,12 @@ pub trait Dataset {
 }
 
 /// More rows or values than this are taken for a slip of the pen: 2²⁸ values of four bytes are 1 GiB.
-const MAX_VALUES: usize = 1 << 28;
+pub(crate) const MAX_VALUES: usize = 1 << 28;
 
 #[cfg(test)]
 mod tests {
+    use kiln_registry::Tagged;
+
     use super::*;
 
     fn read(json: &str) -> Result<DataConfig, String> {
@@ -56,14 +82,27 @@ mod tests {
         let config = read(r#"{ "name": "modular", "op": "add", "p": 59, "fraction": 0.8 }"#).unwrap();
         assert_eq!(config, DataConfig::Modular(ModularConfig { p: 59, fraction: 0.8, ..Default::default() }));
         assert_eq!(config.name(), "modular");
-        assert_eq!(config.spec().classes, 59);
+        assert_eq!(config.spec().asks, crate::Asks::Class { classes: 59 });
         assert_eq!(read(r#""parity""#).unwrap(), DataConfig::Parity(ParityConfig::default()));
+    }
+
+    /// Every data set with its defaults.
+    fn all() -> impl Iterator<Item = DataConfig> {
+        DataConfig::NAMES.iter().map(|name| read(&format!("{name:?}")).unwrap())
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        for config in [DataConfig::Modular(ModularConfig::default()), DataConfig::Parity(ParityConfig::default())] {
+        for config in all() {
             assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn defaults_fit_each_other_and_the_source_keeps_the_promised_form() {
+        for config in all() {
+            config.check().unwrap_or_else(|invalid| panic!("{}: {invalid}", config.name()));
+            assert_eq!(*config.open(0).unwrap().spec(), config.spec(), "{}", config.name());
         }
     }
 

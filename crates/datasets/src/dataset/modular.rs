@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dataset, MAX_VALUES};
 use crate::{
-    BatchSource, DataError, Fractions, Group, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec, Split,
-    Target, field,
+    Asks, BatchSource, DataError, Fractions, Group, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec,
+    Split, Target, field,
 };
 
 /// The operation of a pair.
@@ -173,7 +173,7 @@ impl ModularConfig {
             let (a, b) = pairs[rows[position]];
             a != b && in_train[b * p + a]
         });
-        vec![Group { name: "swap_seen".into(), rows: seen }, Group { name: "swap_unseen".into(), rows: unseen }]
+        vec![Group { name: "swap_seen".into(), answers: seen }, Group { name: "swap_unseen".into(), answers: unseen }]
     }
 }
 
@@ -199,7 +199,7 @@ impl Dataset for ModularConfig {
     }
 
     fn spec(&self) -> Spec {
-        Spec { input: self.encoding.spec(self.p), classes: self.p }
+        Spec { input: self.encoding.spec(self.p), asks: Asks::Class { classes: self.p } }
     }
 
     fn open(&self, seed: u64) -> Result<Box<dyn BatchSource>, DataError> {

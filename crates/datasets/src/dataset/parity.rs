@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, MAX_VALUES};
-use crate::{BatchSource, DataError, Fractions, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec, Target};
+use crate::{
+    Asks, BatchSource, DataError, Fractions, InMemory, Input, InputSpec, Invalid, Matrix, Partition, Spec, Target,
+};
 
 /// Parameters of sparse parity.
 ///
@@ -92,7 +94,7 @@ impl Dataset for ParityConfig {
     }
 
     fn spec(&self) -> Spec {
-        Spec { input: InputSpec::Floats { width: self.relevant + self.noise }, classes: 2 }
+        Spec { input: InputSpec::Floats { width: self.relevant + self.noise }, asks: Asks::Class { classes: 2 } }
     }
 
     fn open(&self, seed: u64) -> Result<Box<dyn BatchSource>, DataError> {
@@ -149,7 +151,7 @@ mod tests {
         for split in [Split::Train, Split::Val, Split::Test] {
             let batch = source.batch(split, &Order::Full, 0);
             let Input::Floats(input) = &batch.input else { panic!("not floats") };
-            let Target::Classes(classes) = &batch.target;
+            let Target::Classes(classes) = &batch.target else { panic!("not classes") };
             for (i, &class) in classes.iter().enumerate() {
                 assert!(input.row(i).iter().all(|&x| x == 0.0 || x == 1.0));
                 rows.push((input.row(i).iter().map(|&x| x as u8).collect(), class));
@@ -162,7 +164,7 @@ mod tests {
     fn the_published_setting() {
         let source = ParityConfig::default().open(0).unwrap();
         assert_eq!((source.len(Split::Train), source.len(Split::Test)), (Some(1000), Some(1000)));
-        assert_eq!(*source.spec(), Spec { input: InputSpec::Floats { width: 43 }, classes: 2 });
+        assert_eq!(*source.spec(), Spec { input: InputSpec::Floats { width: 43 }, asks: Asks::Class { classes: 2 } });
         let rows = rows(&ParityConfig::default(), 0);
         // Five standard deviations of a fair coin over 2000 rows are 112, over 86000 bits 733.
         let ones = rows.iter().filter(|(_, class)| *class == 1).count();

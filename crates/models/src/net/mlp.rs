@@ -99,13 +99,15 @@ impl NetworkConfig for MlpConfig {
                 format!("{} of one-hot rows, which have no values to drop; leave it out", self.input_dropout),
             )),
             InputSpec::OneHot { .. } | InputSpec::Floats { .. } | InputSpec::Image { .. } => Ok(()),
-            other @ (InputSpec::Tokens { .. } | InputSpec::Items { .. }) => Err(Invalid::new(
-                "name",
-                format!(
-                    "\"mlp\" takes one-hot rows, feature vectors or images, but the data gives {other}; \
+            other @ (InputSpec::Tokens { .. } | InputSpec::TokenSums { .. } | InputSpec::Items { .. }) => {
+                Err(Invalid::new(
+                    "name",
+                    format!(
+                        "\"mlp\" takes one-hot rows, feature vectors or images, but the data gives {other}; \
                      choose another encoding in [data], or name = \"transformer\""
-                ),
-            )),
+                    ),
+                ))
+            }
         }
     }
 

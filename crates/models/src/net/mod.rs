@@ -46,10 +46,24 @@ pub trait NetworkConfig {
     /// The type of parameters and hidden states.
     fn dtype(&self) -> DType;
 
+    /// Where the network can answer.
+    fn answers(&self) -> Answers {
+        Answers::Row
+    }
+
     /// Whether the network records attention weights for a [`Probe`](kiln_activations::Probe).
     fn attends(&self) -> bool {
         false
     }
+}
+
+/// Where a network can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Once per row of the batch: [`At::Row`](crate::At::Row) alone.
+    Row,
+    /// At any place of a row too: [`At::Places`](crate::At::Places).
+    Places,
 }
 
 /// The contract of a network.

@@ -54,6 +54,9 @@ fn input(spec: InputSpec) -> Input {
     match spec {
         InputSpec::OneHot { width, hot } => Input::OneHot(indices([ROWS, hot], width).1),
         InputSpec::Tokens { vocabulary, length } => Input::Tokens(indices([ROWS, length], vocabulary).1),
+        InputSpec::TokenSums { vocabulary, parts, length } => {
+            Input::TokenSums { ids: indices([ROWS, length * parts], vocabulary).1, parts }
+        }
         InputSpec::Floats { width } => Input::Floats(normal([ROWS, width], DType::F64, "x").detach()),
         InputSpec::Items { features } => Input::Items(normal([ROWS, 6, features], DType::F64, "x").detach()),
         InputSpec::Image { channels, height, width } => {
@@ -131,6 +134,7 @@ fn inner(input: &Input) -> Input {
     match input {
         Input::OneHot(x) => Input::OneHot(x.clone()),
         Input::Tokens(x) => Input::Tokens(x.clone()),
+        Input::TokenSums { ids, parts } => Input::TokenSums { ids: ids.clone(), parts: *parts },
         Input::Floats(x) => Input::Floats(x.clone().inner()),
         Input::Items(x) => Input::Items(x.clone().inner()),
         Input::Image(x) => Input::Image(x.clone().inner()),
@@ -152,6 +156,7 @@ fn every_kind_of_input_is_taken_or_refused_by_name() {
     let kinds = [
         InputSpec::OneHot { width: 13, hot: 2 },
         TOKENS,
+        InputSpec::TokenSums { vocabulary: 11, parts: 2, length: 7 },
         InputSpec::Floats { width: 13 },
         InputSpec::Items { features: 3 },
         InputSpec::Image { channels: 1, height: 16, width: 17 },

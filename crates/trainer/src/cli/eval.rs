@@ -12,7 +12,7 @@ use crate::{
     Result, atomic, config,
     error::Sort,
     run::{RunFolder, checkpoint::Checkpoints},
-    train::{self, snapshot::Scored, state},
+    train::{self, state},
 };
 
 /// Evaluate a trained run, under other settings if asked, or export its weights.
@@ -52,10 +52,9 @@ impl Eval {
         let ctx = Ctx::eval(loaded.experiment.run.seed, step);
         let mut metrics = BTreeMap::new();
         for set in engine.feed().source().eval_sets() {
-            let (logits, loss) = engine.evaluate(&model, set, &ctx);
-            let scored = Scored::new(&logits, &engine.eval_batch(set).classes);
+            let (scored, loss) = engine.evaluate(&model, set, &ctx);
             metrics.insert(format!("{set}_loss"), loss);
-            metrics.insert(format!("{set}_accuracy"), scored.accuracy());
+            metrics.extend(scored.accuracy().map(|accuracy| (format!("{set}_accuracy"), accuracy)));
         }
         let hash = &config::identity(&loaded.experiment)[..8];
         let place = folder.file("eval").join(hash);

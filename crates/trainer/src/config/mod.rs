@@ -10,6 +10,7 @@ use kiln_datasets::{BatchSource, Order, Split};
 
 use crate::{Result, atomic, device, measure, train::feed::io};
 
+mod answers;
 pub mod places;
 pub mod schema;
 
@@ -112,6 +113,7 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         .model
         .check(&io(&spec))
         .map_err(|invalid| refuse(&format!("model.{}", invalid.key), &invalid.message))?;
+    answers::check(experiment).map_err(|(key, message)| refuse(key, &message))?;
     experiment.loss.check().map_err(|message| refuse("loss.normalizer", &message))?;
     experiment.optim.check().map_err(|invalid| refuse(&format!("optim.{}", invalid.key), &invalid.message))?;
 

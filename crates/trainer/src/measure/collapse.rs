@@ -15,8 +15,8 @@ measure!(
     /// `target_grad_zero`: share of rows whose loss gradient at the target logit is exactly 0.
     TargetGradZero,
     "share of training rows whose gradient at the target logit is exactly 0",
-    |snapshot, row| {
-        row.push("target_grad_zero", collapse::target_grad_zero(&snapshot.gradient_matrix(), &snapshot.train.targets));
+    of classes |snapshot, row| {
+        row.push("target_grad_zero", collapse::target_grad_zero(&snapshot.gradient_matrix(), snapshot.train.targets()));
     }
 );
 
@@ -25,7 +25,7 @@ measure!(
     /// says what a softmax *would* do.
     SIsOne,
     "share of training rows whose softmax denominator is exactly 1",
-    |snapshot, row| row.push("s_is_one", collapse::s_is_one(snapshot.row_sums()))
+    of classes |snapshot, row| row.push("s_is_one", collapse::s_is_one(snapshot.row_sums()))
 );
 
 measure!(
@@ -40,7 +40,7 @@ measure!(
     /// StableMax each entry is weighted with `1 + |z|`, since its gradient sums to 0 only so.
     RowsumDefect,
     "how far each row of the logit gradient is from summing to 0 (1 = collapsed)",
-    |snapshot, row| {
+    of classes |snapshot, row| {
         let gradient = snapshot.gradient_matrix();
         let through_stablemax = matches!(
             snapshot.loss,

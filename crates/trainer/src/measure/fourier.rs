@@ -1,5 +1,6 @@
 //! Are the learned embeddings of a modular task sparse in frequency?
 use kiln_analyses::{Matrix, fourier};
+use kiln_datasets::Asks;
 
 use super::*;
 use crate::train::engine::host;
@@ -17,9 +18,9 @@ impl Entry for Fourier {
 
 impl Measure for Fourier {
     fn check(&self, context: &Context) -> Result<(), String> {
-        match context.source.spec().classes {
-            0..5 => Err("a spectrum needs at least 5 classes; use it with modular arithmetic".into()),
-            _ => Ok(()),
+        match context.source.spec().asks {
+            Asks::Class { classes: 5.. } => Ok(()),
+            _ => Err("a spectrum needs at least 5 classes of rows; use it with modular arithmetic".into()),
         }
     }
 

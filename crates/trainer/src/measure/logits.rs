@@ -19,8 +19,8 @@ measure!(
     /// `margin_q10`, `margin_q50`, `margin_q90`: quantiles of `z_y − max_{j≠y} z_j` over the training rows.
     Margins,
     "quantiles 0.1, 0.5 and 0.9 of the training margins",
-    |snapshot, row| {
-        let margins = margin::margins(&snapshot.train.matrix(), &snapshot.train.targets);
+    of classes |snapshot, row| {
+        let margins = margin::margins(&snapshot.train.matrix(), snapshot.train.targets());
         for (name, value) in ["margin_q10", "margin_q50", "margin_q90"].into_iter().zip(margin::margin_q(&margins)) {
             row.push(name, value);
         }

@@ -12,6 +12,7 @@ use crate::{run::metrics::Row, train::snapshot::Snapshot};
 mod attention;
 mod collapse;
 mod fourier;
+mod group_accuracy;
 mod logits;
 mod nlm;
 mod norms;
@@ -21,6 +22,7 @@ mod v_zero;
 use attention::{DeadRows, LargestWeight, ZeroShare};
 use collapse::{RowGradZero, RowsumDefect, SIsOne, TargetGradZero, ZeroLoss};
 use fourier::Fourier;
+use group_accuracy::GroupAccuracy;
 use logits::{LogitNorm, Margins};
 use nlm::{NlmGrad, NlmUpdate, NormGrowth};
 use norms::Norms;
@@ -43,6 +45,7 @@ registry! {
     "norm_growth" => NormGrowth(NormGrowth),
     "fourier" => Fourier(Fourier),
     "swap_split" => SwapSplit(SwapSplit),
+    "group_accuracy" => GroupAccuracy(GroupAccuracy),
     "v_zero" => VZero(VZero),
     "largest_weight" => LargestWeight(LargestWeight),
     "zero_share" => ZeroShare(ZeroShare),
@@ -82,9 +85,22 @@ pub struct Context<'a> {
     pub attends: bool,
 }
 
-/// Declares a measure without parameters: its struct, its summary and what it adds to the row.
+impl Context<'_> {
+    /// The number of classes that the data asks for.
+    ///
+    /// # Errors
+    /// If it asks for real numbers.
+    pub fn classes(&self) -> Result<usize, String> {
+        self.source.spec().asks.classes().ok_or_else(|| {
+            "the data asks for real numbers, and the measure reads classes; leave it out, or use other data".into()
+        })
+    }
+}
+
+/// Declares a measure without parameters: its struct, its summary and what it adds to the row. `of classes` refuses data
+/// that asks for real numbers.
 macro_rules! measure {
-    ($(#[$doc:meta])* $name:ident, $summary:literal, |$snapshot:ident, $row:ident| $body:expr) => {
+    ($(#[$doc:meta])* $name:ident, $summary:literal, $(of $classes:ident)? |$snapshot:ident, $row:ident| $body:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
@@ -96,6 +112,10 @@ macro_rules! measure {
         }
 
         impl Measure for $name {
+            $(fn check(&self, context: &Context) -> Result<(), String> {
+                context.$classes().map(drop)
+            })?
+
             fn measure(&self, $snapshot: &Snapshot, $row: &mut Row) -> anyhow::Result<()> {
                 $body;
                 Ok(())

@@ -1,7 +1,7 @@
 //! Does accuracy come from symmetry alone?
-use kiln_analyses::accuracy::accuracy_of;
+use kiln_datasets::Group;
 
-use super::*;
+use super::{group_accuracy, *};
 
 /// Parameters of the measure: none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,22 +12,21 @@ impl Entry for SwapSplit {
     const SUMMARY: &'static str = "accuracy on pairs whose swap is, and is not, among the training pairs";
 }
 
+fn of_swaps(group: &Group) -> bool {
+    group.name.starts_with("swap_")
+}
+
 impl Measure for SwapSplit {
     fn check(&self, context: &Context) -> Result<(), String> {
-        if context.source.eval_sets().iter().any(|&set| !context.source.groups(set).is_empty()) {
+        if group_accuracy::publishes(context, of_swaps) {
             return Ok(());
         }
         Err("the data has no swapped pairs to tell apart; use it with a commutative operation (add, mul)".into())
     }
 
-    /// `<set>_<group>_accuracy`, such as `test_swap_unseen_accuracy`, for every group the data set names.
+    /// `<set>_swap_seen_accuracy` and `<set>_swap_unseen_accuracy`.
     fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()> {
-        for (set, scored) in &snapshot.sets {
-            for group in snapshot.source.groups(*set) {
-                let accuracy = accuracy_of(&scored.matrix(), &scored.targets, &group.rows);
-                row.push(format!("{set}_{}_accuracy", group.name), accuracy);
-            }
-        }
+        group_accuracy::push(snapshot, row, of_swaps);
         Ok(())
     }
 }

@@ -1,16 +1,14 @@
 //! One training step and one logged row, without files, clocks or signals.
-use std::ops::Range;
-
 use burn::{
     module::Module,
     tensor::{DType, Device, Tensor},
 };
 use kiln_activations::{Ctx, Init, Probe, loss::Loss};
 use kiln_datasets::{BatchSource, Split};
-use kiln_models::Input;
 
 use super::{
     feed::{Feed, io},
+    pieces::pieces,
     snapshot::{self, Scored, Snapshot},
     state::TrainState,
 };
@@ -98,8 +96,10 @@ impl Engine {
         for (name, value) in &pass.terms {
             row.push(format!("train_{name}"), host(value)[0]);
         }
-        let train = Scored::new(&pass.logits, &batch.classes);
-        row.push("train_accuracy", train.accuracy());
+        let train = Scored::new(&pass.logits, batch.classes.as_deref());
+        if let Some(accuracy) = train.accuracy() {
+            row.push("train_accuracy", accuracy);
+        }
 
         let seed = self.experiment.run.seed;
         let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
@@ -111,11 +111,12 @@ impl Engine {
         };
         let (mut scored, mut records) = (Vec::new(), Vec::new());
         for set in self.feed.source().eval_sets() {
-            let (logits, loss) = self.evaluate(&model, set, &ctx);
+            let (set_scored, loss) = self.evaluate(&model, set, &ctx);
             records.extend(probe.as_ref().map(|probe| (set, probe.take())));
-            let set_scored = Scored::new(&logits, &self.feed.eval(set).classes);
             row.push(format!("{set}_loss"), loss);
-            row.push(format!("{set}_accuracy"), set_scored.accuracy());
+            if let Some(accuracy) = set_scored.accuracy() {
+                row.push(format!("{set}_accuracy"), accuracy);
+            }
             scored.push((set, set_scored));
         }
         row.push("lr", self.state.chain.lr(step));
@@ -162,38 +163,17 @@ impl Engine {
         let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
     }
 
-    /// A whole evaluation set on the device.
-    pub fn eval_batch(&mut self, set: Split) -> std::sync::Arc<super::feed::DeviceBatch> {
-        self.feed.eval(set)
-    }
-
-    /// Logits and mean loss of a whole evaluation set under `model` (on the inference device).
-    pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Tensor<2>, f64) {
+    /// Answers about a whole evaluation set and their mean loss under `model` (on the inference device).
+    pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Scored, f64) {
         let batch = self.feed.eval(set);
-        let pieces = pieces(&batch.input).map(|rows| model.forward(&batch.input.rows_in(rows), &batch.ask, ctx));
-        let logits = Tensor::cat(pieces.collect(), 0);
+        let answers = pieces(&batch.input).map(|rows| {
+            let (input, ask) = batch.part(rows);
+            model.forward(&input, &ask, ctx)
+        });
+        let logits = Tensor::cat(answers.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
-        (logits, host(&loss.mean)[0])
+        (Scored::new(&logits, batch.classes.as_deref()), host(&loss.mean)[0])
     }
-}
-
-/// Items that an evaluation pass takes at a time: some MiB of hidden vectors, where a set of 2000 rows of 1024 items at
-/// once would need gigabytes.
-const ITEMS_AT_A_TIME: usize = 1 << 14;
-
-/// Pixels that an evaluation pass takes at a time: 256 images of 32 x 32, whose hidden maps are some tens of MiB.
-const PIXELS_AT_A_TIME: usize = 1 << 18;
-
-/// The rows of an evaluation pass, cut into pieces that fit into memory. The shape alone decides how.
-fn pieces(input: &Input) -> impl Iterator<Item = Range<usize>> {
-    let rows = input.rows();
-    let at_a_time = match input {
-        Input::Items(x) => (ITEMS_AT_A_TIME / x.dims()[1].max(1)).max(1),
-        Input::Image(x) => (PIXELS_AT_A_TIME / (x.dims()[2] * x.dims()[3]).max(1)).max(1),
-        _ => rows.max(1),
-    };
-    // An empty set is one piece, so that its logits exist.
-    (0..rows.div_ceil(at_a_time).max(1)).map(move |i| i * at_a_time..rows.min((i + 1) * at_a_time))
 }
 
 /// A tensor's values on the host, as f64, row-major.

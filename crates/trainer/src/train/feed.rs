@@ -1,10 +1,10 @@
 //! From a data source's host rows to tensors on the device.
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use kiln_activations::loss::Target;
 use kiln_datasets::{self as data, BatchSource, Matrix, Order, Split};
-use kiln_models::{Ask, Input, InputSpec, Io};
+use kiln_models::{Ask, At, Input, InputSpec, Io};
 
 /// A batch on the device.
 #[derive(Clone, Debug)]
@@ -13,10 +13,32 @@ pub struct DeviceBatch {
     pub input: Input,
     /// Where its answers are read.
     pub ask: Ask,
-    /// What the loss receives.
+    /// What the loss receives: row after row, and within a row place after place.
     pub target: Target,
-    /// The right class of each row, on the host.
-    pub classes: Vec<usize>,
+    /// The right class of each answer, on the host; `None` where the answers are real numbers.
+    pub classes: Option<Vec<usize>>,
+    /// Answers per row.
+    pub answers: usize,
+}
+
+impl DeviceBatch {
+    /// Some of the rows: what the model receives, and where its answers about them are read.
+    ///
+    /// # Panics
+    /// If one of them does not exist.
+    pub fn part(&self, rows: Range<usize>) -> (Input, Ask) {
+        if rows == (0..self.input.rows()) {
+            return (self.input.clone(), self.ask.clone());
+        }
+        let ask = match &self.ask.at {
+            At::Row => self.ask.clone(),
+            At::Places(places) => {
+                let part = places.clone().narrow(0, rows.start * self.answers, rows.len() * self.answers);
+                Ask::places(part.sub_scalar((rows.start * self.input.length()) as i64))
+            }
+        };
+        (self.input.rows_in(rows), ask)
+    }
 }
 
 /// The batches of one run. Constant ones are uploaded once.
@@ -78,6 +100,7 @@ impl Feed {
         let input = match batch.input {
             data::Input::OneHot(indices) => Input::OneHot(self.ints(&indices)),
             data::Input::Tokens(tokens) => Input::Tokens(self.ints(&tokens)),
+            data::Input::TokenSums { ids, parts } => Input::TokenSums { ids: self.ints(&ids), parts },
             data::Input::Floats(values) => {
                 let shape = [values.rows(), values.columns()];
                 let values = TensorData::new(values.values().to_vec(), shape);
@@ -95,12 +118,25 @@ impl Feed {
             }
             other => unreachable!("an input kind without tensors: {other:?}"),
         };
-        let data::Target::Classes(classes) = batch.target else { unreachable!("a target kind without tensors") };
+        let answers = batch.target.answers();
+        let (ask, classes) = match batch.target {
+            data::Target::Classes(classes) => (Ask::row(), classes),
+            data::Target::Tokens { places, classes } => {
+                let length = input.length() as i64;
+                let of_row =
+                    |row: usize| places.row(row).iter().map(move |&place| row as i64 * length + i64::from(place));
+                let flat: Vec<i64> = (0..places.rows()).flat_map(of_row).collect();
+                let flat = TensorData::new(flat, [places.values().len()]);
+                (Ask::places(Tensor::from_data(flat, &self.device)), classes.values().to_vec())
+            }
+            other => unreachable!("a target kind without tensors: {other:?}"),
+        };
         DeviceBatch {
             input,
-            ask: Ask::row(),
+            ask,
             target: Target::Classes(Tensor::from_data(TensorData::new(classes.clone(), [classes.len()]), &self.device)),
-            classes: classes.iter().map(|&class| class as usize).collect(),
+            classes: Some(classes.iter().map(|&class| class as usize).collect()),
+            answers,
         }
     }
 
@@ -114,9 +150,73 @@ pub fn io(spec: &data::Spec) -> Io {
     let input = match spec.input {
         data::InputSpec::OneHot { width, hot } => InputSpec::OneHot { width, hot },
         data::InputSpec::Tokens { vocabulary, length } => InputSpec::Tokens { vocabulary, length },
+        data::InputSpec::TokenSums { vocabulary, parts, length } => InputSpec::TokenSums { vocabulary, parts, length },
         data::InputSpec::Floats { width } => InputSpec::Floats { width },
         data::InputSpec::Items { features } => InputSpec::Items { features },
         data::InputSpec::Image { channels, height, width } => InputSpec::Image { channels, height, width },
     };
-    Io { input, outputs: spec.classes }
+    Io { input, outputs: spec.asks.outputs() }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::DType;
+    use kiln_datasets::{CopyingConfig, Dataset, NeedleConfig, PairRecallConfig};
+
+    use super::*;
+
+    fn feed(data: &dyn Dataset) -> Feed {
+        Feed::new(data.open(3).unwrap(), 3, Some(4), &Device::flex(), DType::F32)
+    }
+
+    fn numbers<const D: usize>(tensor: &Tensor<D, Int>) -> Vec<i64> {
+        tensor.to_data().iter::<i64>().collect()
+    }
+
+    fn places(ask: &Ask) -> Vec<i64> {
+        let At::Places(places) = &ask.at else { panic!("not at places") };
+        numbers(places)
+    }
+
+    fn classes(batch: &DeviceBatch) -> Vec<i64> {
+        let Target::Classes(classes) = &batch.target;
+        numbers(classes)
+    }
+
+    #[test]
+    #[cfg(feature = "flex")]
+    fn places_are_counted_through_the_batch_and_through_each_part_of_it() {
+        let mut feed = feed(&CopyingConfig { rows: 5, test_lengths: vec![3], ..Default::default() });
+        let batch = feed.eval(Split::Length(3));
+        assert_eq!((batch.input.rows(), batch.input.length(), batch.answers), (5, 6, 3));
+        // Answers 3, 4 and 5 of each row of six tokens.
+        let expected = [3, 4, 5, 9, 10, 11, 15, 16, 17, 21, 22, 23, 27, 28, 29];
+        assert_eq!(places(&batch.ask), expected);
+        let Input::Tokens(tokens) = &batch.input else { panic!("no tokens") };
+        let tokens = numbers(tokens);
+        let copied: Vec<i64> = (0..5).flat_map(|row| tokens[6 * row..6 * row + 3].to_vec()).collect();
+        assert_eq!(classes(&batch), copied);
+        let host: Vec<i64> = batch.classes.iter().flatten().map(|&class| class as i64).collect();
+        assert_eq!(host, copied);
+
+        let (input, ask) = batch.part(2..4);
+        assert_eq!(places(&ask), expected[..6]);
+        let Input::Tokens(part) = &input else { panic!("no tokens") };
+        assert_eq!(numbers(part), tokens[12..24]);
+        assert_eq!(places(&batch.part(0..5).1), expected);
+    }
+
+    #[test]
+    #[cfg(feature = "flex")]
+    fn sums_of_tokens_and_one_class_per_row() {
+        let mut pairs = feed(&PairRecallConfig { train_lengths: [2, 2], ..Default::default() });
+        let batch = pairs.train(0);
+        let Input::TokenSums { ids, parts: 2 } = &batch.input else { panic!("no sums of tokens") };
+        assert_eq!((ids.dims(), batch.input.length(), batch.answers), ([4, 8], 4, 2));
+        assert_eq!(places(&batch.ask), [2, 3, 6, 7, 10, 11, 14, 15]);
+        let mut needle = feed(&NeedleConfig::default());
+        let batch = needle.train(0);
+        assert!(matches!(batch.ask.at, At::Row) && batch.answers == 1);
+        assert_eq!(classes(&batch).len(), 4);
+    }
 }

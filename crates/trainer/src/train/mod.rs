@@ -5,6 +5,7 @@
 //! w_t *before* row t is logged, so a resumed run writes that row again, bit for bit.
 pub mod engine;
 pub mod feed;
+mod pieces;
 pub mod progress;
 pub mod snapshot;
 pub mod state;

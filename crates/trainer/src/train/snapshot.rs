@@ -21,27 +21,36 @@ use kiln_optimizers::Chain;
 
 use super::engine::host;
 
-/// Logits on the host beside the right answers.
+/// A network's answers on the host beside the right ones.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// Logits, row-major `[rows, classes]`, exact in f64.
+    /// Logits, row-major `[answers, classes]`, exact in f64; or the values that were asked for.
     pub logits: Vec<f64>,
-    /// Classes per row.
+    /// Numbers per answer.
     pub classes: usize,
-    /// The right class of each row.
-    pub targets: Vec<usize>,
+    /// The right class of each answer; `None` where the answers are real numbers.
+    targets: Option<Vec<usize>>,
 }
 
 impl Scored {
-    /// Reads logits of `[rows, classes]`.
-    pub fn new(logits: &Tensor<2>, targets: &[usize]) -> Self {
+    /// Reads logits of `[answers, classes]`.
+    pub fn new(logits: &Tensor<2>, targets: Option<&[usize]>) -> Self {
         let [_, classes] = logits.dims();
-        Self { logits: host(logits), classes, targets: targets.to_vec() }
+        Self { logits: host(logits), classes, targets: targets.map(<[usize]>::to_vec) }
     }
 
-    /// Share of rows whose first largest logit is the target's; NaN without rows.
-    pub fn accuracy(&self) -> f64 {
-        accuracy(&self.matrix(), &self.targets)
+    /// The right class of each answer.
+    ///
+    /// # Panics
+    /// If the answers are real numbers; a measure that reads classes says so in
+    /// [`Measure::check`](crate::measure::Measure::check).
+    pub fn targets(&self) -> &[usize] {
+        self.targets.as_deref().expect("the data asks for classes")
+    }
+
+    /// Share of answers whose first largest logit is the target's; NaN without answers, `None` if they are no classes.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.targets.as_ref().map(|targets| accuracy(&self.matrix(), targets))
     }
 
     /// The logits as a matrix.

@@ -15,7 +15,7 @@ fn open(config: &ModularConfig, seed: u64) -> Box<dyn BatchSource> {
 fn rows(source: &dyn BatchSource, split: Split) -> Vec<(Vec<i32>, i32)> {
     let batch = source.batch(split, &Order::Full, 0);
     let (Input::OneHot(input) | Input::Tokens(input)) = &batch.input else { panic!("floats") };
-    let Target::Classes(classes) = &batch.target;
+    let Target::Classes(classes) = &batch.target else { panic!("not classes") };
     (0..batch.rows).map(|i| (input.row(i).to_vec(), classes[i])).collect()
 }
 
@@ -109,7 +109,10 @@ fn swap_groups_by_brute_force() {
             assert!(!seen.is_empty() && !unseen.is_empty());
             assert_eq!(
                 source.groups(split),
-                [Group { name: "swap_seen".into(), rows: seen }, Group { name: "swap_unseen".into(), rows: unseen }]
+                [
+                    Group { name: "swap_seen".into(), answers: seen },
+                    Group { name: "swap_unseen".into(), answers: unseen }
+                ]
             );
         }
         assert!(source.groups(Split::Train).is_empty());
