@@ -46,7 +46,9 @@ pub use record::StateError;
 pub use rule::{
     Adam, AdamConfig, AdamState, Adamw, AdamwConfig, Moments, Rule, RuleOptimizer, Sgd, SgdConfig, SgdState, VZero,
 };
-pub use schedule::{ConstantConfig, CosineConfig, LinearWarmupConfig, Schedule, ScheduleConfig, StepConfig};
+pub use schedule::{
+    ConstantConfig, CosineConfig, LinearConfig, LinearWarmupConfig, Schedule, ScheduleConfig, StepConfig,
+};
 pub use state_dtype::StateDtype;
 pub use transform::{ClipNormConfig, Leaf, PerpGradConfig, Transform, TransformConfig};
 

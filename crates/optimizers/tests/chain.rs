@@ -74,6 +74,8 @@ fn schedules_and_their_ends() {
     };
     assert_eq!(factors("'constant'", &[0, 1, u64::MAX]), [1.0; 3]);
     assert_eq!(factors("{ name='linear_warmup', steps=4 }", &[0, 1, 2, 3, 4, 99]), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+    let linear = "{ name='linear', steps=6, warmup=2 }";
+    assert_eq!(factors(linear, &[0, 1, 2, 3, 4, 5, 6, u64::MAX]), [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
     let cosine = "{ name='cosine', steps=10, warmup=2, min_ratio=0.2 }";
     let expected = [0.5, 1.0, 1.0, 0.2 + 0.8 * 0.5, 0.2, 0.2];
     assert_close(&factors(cosine, &[0, 1, 2, 6, 10, u64::MAX]), &expected, 1e-15, "cosine");
@@ -164,6 +166,10 @@ fn contradictions_are_named() {
         (
             "name='sgd'\nschedule={ name='cosine', steps=5, warmup=5 }",
             "schedule.warmup: warmup = 5 leaves nothing of steps = 5; make it smaller",
+        ),
+        (
+            "name='sgd'\nschedule={ name='linear', steps=5, warmup=6 }",
+            "schedule.warmup: warmup = 6 leaves nothing of steps = 5; make it smaller",
         ),
         (
             "name='sgd'\ngroups=[{ match='w' }]",

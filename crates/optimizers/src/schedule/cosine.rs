@@ -3,7 +3,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Schedule, warmup};
+use super::{Schedule, check_warmup, warmup};
 use crate::Invalid;
 
 /// Factor `(t + 1)/warmup` while `t < warmup`, then
@@ -55,12 +55,6 @@ impl Schedule for CosineConfig {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        if self.warmup >= self.steps {
-            return Err(Invalid::new(
-                "warmup",
-                format!("warmup = {} leaves nothing of steps = {}; make it smaller", self.warmup, self.steps),
-            ));
-        }
-        Ok(())
+        check_warmup(self.warmup, self.steps)
     }
 }

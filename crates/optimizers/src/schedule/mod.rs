@@ -7,11 +7,13 @@ use crate::Invalid;
 
 mod constant;
 mod cosine;
+mod linear;
 mod linear_warmup;
 mod step;
 
 pub use constant::ConstantConfig;
 pub use cosine::CosineConfig;
+pub use linear::LinearConfig;
 pub use linear_warmup::LinearWarmupConfig;
 pub use step::StepConfig;
 
@@ -20,6 +22,7 @@ registry! {
     config ScheduleConfig("schedule"): dyn Schedule;
     "constant" => Constant(ConstantConfig),
     "linear_warmup" => LinearWarmup(LinearWarmupConfig),
+    "linear" => Linear(LinearConfig),
     "cosine" => Cosine(CosineConfig),
     "step" => Step(StepConfig),
 }
@@ -49,4 +52,13 @@ pub trait Schedule: Debug + Send + Sync {
 /// still move Adam's moments.
 fn warmup(step: u64, steps: u64) -> f64 {
     if step >= steps { 1.0 } else { (step + 1) as f64 / steps as f64 }
+}
+
+/// Whether a schedule of `steps` updates goes on after its warm-up.
+fn check_warmup(warmup: u64, steps: u64) -> Result<(), Invalid> {
+    if warmup < steps {
+        return Ok(());
+    }
+    let message = format!("warmup = {warmup} leaves nothing of steps = {steps}; make it smaller");
+    Err(Invalid::new("warmup", message))
 }
