@@ -12,7 +12,7 @@ use crate::{
     Result, atomic, config,
     error::Sort,
     run::{RunFolder, checkpoint::Checkpoints},
-    train::{self, state},
+    train::{self, engine::Evaluated, state},
 };
 
 /// Evaluate a trained run, under other settings if asked, or export its weights.
@@ -52,7 +52,7 @@ impl Eval {
         let ctx = Ctx::eval(loaded.experiment.run.seed, step);
         let mut metrics = BTreeMap::new();
         for set in engine.feed().source().eval_sets() {
-            let (scored, loss) = engine.evaluate(&model, set, &ctx);
+            let Evaluated { scored, loss, .. } = engine.evaluate(&model, set, &ctx, None);
             metrics.insert(format!("{set}_loss"), loss);
             metrics.extend(scored.accuracy().map(|accuracy| (format!("{set}_accuracy"), accuracy)));
         }

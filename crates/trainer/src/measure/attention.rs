@@ -30,7 +30,7 @@ macro_rules! spread_measure {
             }
 
             fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()> {
-                for (set, spread) in snapshot.spreads() {
+                for (set, spread) in &snapshot.spreads {
                     row.push(format!("{set}_{}", stringify!($method)), spread.$method());
                 }
                 Ok(())

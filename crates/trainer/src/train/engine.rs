@@ -4,7 +4,9 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use kiln_activations::{Ctx, Init, Probe, loss::Loss};
+use kiln_analyses::attention::Spread;
 use kiln_datasets::{BatchSource, Split};
+use kiln_models::Model;
 
 use super::{
     feed::{Feed, io},
@@ -21,6 +23,16 @@ pub struct Engine {
     loss: Loss,
     /// Parameters and optimizer; replaced as a whole when a run is resumed.
     pub state: TrainState,
+}
+
+/// What a pass over an evaluation set found.
+pub struct Evaluated {
+    /// The answers beside the right ones.
+    pub scored: Scored,
+    /// Their mean loss.
+    pub loss: f64,
+    /// How attention weights are spread, those of all layers and heads together; empty without a probe.
+    pub spread: Spread,
 }
 
 /// A made step that is not yet adopted: what the state becomes if the run goes on.
@@ -105,19 +117,15 @@ impl Engine {
         let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
         let watched = self.experiment.eval.measures.iter().any(|measure| measure.needs_probe());
         let probe = watched.then(|| Probe::of(["attention"]));
-        let ctx = match &probe {
-            Some(probe) => ctx.with_probe(probe),
-            None => ctx,
-        };
-        let (mut scored, mut records) = (Vec::new(), Vec::new());
+        let (mut sets, mut spreads) = (Vec::new(), Vec::new());
         for set in self.feed.source().eval_sets() {
-            let (set_scored, loss) = self.evaluate(&model, set, &ctx);
-            records.extend(probe.as_ref().map(|probe| (set, probe.take())));
+            let Evaluated { scored, loss, spread } = self.evaluate(&model, set, &ctx, probe.as_ref());
             row.push(format!("{set}_loss"), loss);
-            if let Some(accuracy) = set_scored.accuracy() {
+            if let Some(accuracy) = scored.accuracy() {
                 row.push(format!("{set}_accuracy"), accuracy);
             }
-            scored.push((set, set_scored));
+            sets.push((set, scored));
+            spreads.push((set, spread));
         }
         row.push("lr", self.state.chain.lr(step));
 
@@ -132,8 +140,8 @@ impl Engine {
         if let Some(before) = before {
             let snapshot = Snapshot {
                 train,
-                sets: scored,
-                records,
+                sets,
+                spreads,
                 logits,
                 target: batch.target.clone(),
                 loss_rows,
@@ -163,16 +171,22 @@ impl Engine {
         let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
     }
 
-    /// Answers about a whole evaluation set and their mean loss under `model` (on the inference device).
-    pub fn evaluate(&mut self, model: &kiln_models::Model, set: Split, ctx: &Ctx) -> (Scored, f64) {
+    /// Passes a whole evaluation set through `model` (on the inference device); `probe` watches, if there is one.
+    pub fn evaluate(&mut self, model: &Model, set: Split, ctx: &Ctx, probe: Option<&Probe>) -> Evaluated {
         let batch = self.feed.eval(set);
+        let ctx = probe.map_or_else(|| ctx.clone(), |probe| ctx.clone().with_probe(probe));
+        let mut spread = Spread::default();
         let answers = pieces(&batch.input).map(|rows| {
             let (input, ask) = batch.part(rows);
-            model.forward(&input, &ask, ctx)
+            let answers = model.forward(&input, &ask, &ctx);
+            // The weights of a whole set of long rows would not fit into memory.
+            let records = probe.map(Probe::take).unwrap_or_default();
+            records.iter().for_each(|record| snapshot::add_record(&mut spread, record));
+            answers
         });
         let logits = Tensor::cat(answers.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
-        (Scored::new(&logits, batch.classes.as_deref()), host(&loss.mean)[0])
+        Evaluated { scored: Scored::new(&logits, batch.classes.as_deref()), loss: host(&loss.mean)[0], spread }
     }
 }
 

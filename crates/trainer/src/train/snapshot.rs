@@ -93,8 +93,9 @@ pub struct Snapshot<'a> {
     pub train: Scored,
     /// Every evaluation set, by name.
     pub sets: Vec<(Split, Scored)>,
-    /// What a probe saw on each evaluation set; empty unless a measure needs one.
-    pub records: Vec<(Split, Vec<Record>)>,
+    /// How the attention weights of each evaluation set are spread, those of all layers and heads together; empty unless a
+    /// measure needs a probe.
+    pub spreads: Vec<(Split, Spread)>,
     /// The training logits on their device, detached.
     pub logits: Tensor<2>,
     /// Targets of the training batch.
@@ -123,7 +124,6 @@ pub struct Cache {
     logit_gradient: OnceCell<Vec<f64>>,
     row_sums: OnceCell<Vec<f64>>,
     loss_rows: OnceCell<Vec<f64>>,
-    spreads: OnceCell<Vec<(Split, Spread)>>,
 }
 
 impl Snapshot<'_> {
@@ -153,21 +153,13 @@ impl Snapshot<'_> {
     pub fn losses(&self) -> &[f64] {
         self.cache.loss_rows.get_or_init(|| host(&self.loss_rows))
     }
-
-    /// How the attention weights of each evaluation set are spread, those of all layers and heads together.
-    pub fn spreads(&self) -> &[(Split, Spread)] {
-        self.cache.spreads.get_or_init(|| self.records.iter().map(|(set, records)| (*set, spread(records))).collect())
-    }
 }
 
-fn spread(records: &[Record]) -> Spread {
-    let mut spread = Spread::default();
-    for record in records.iter().filter(|record| record.name == "attention") {
-        let (shape, device) = (record.rows.dims(), record.rows.device());
-        let kept = record.keep.mask(shape, &device).map(|mask| mask.to_data().iter::<bool>().collect::<Vec<_>>());
-        spread.add(&Matrix::new(host(&record.rows), shape[1]), kept.as_deref());
-    }
-    spread
+/// Adds the weights that a probe recorded.
+pub fn add_record(spread: &mut Spread, record: &Record) {
+    let (shape, device) = (record.rows.dims(), record.rows.device());
+    let kept = record.keep.mask(shape, &device).map(|mask| mask.to_data().iter::<bool>().collect::<Vec<_>>());
+    spread.add(&Matrix::new(host(&record.rows), shape[1]), kept.as_deref());
 }
 
 impl Before {
