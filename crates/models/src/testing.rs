@@ -133,3 +133,26 @@ pub(crate) fn check_gradients<M: Module>(module: &M, f: impl Fn(&M) -> Tensor<1>
         assert_close(&parameter.name, exact, &differences, 1e-7);
     }
 }
+
+/// Every running statistic's values by name.
+pub(crate) fn running_values<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
+    #[derive(Default)]
+    struct Read(Vec<String>, BTreeMap<String, Vec<f64>>);
+    impl ModuleVisitor for Read {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.0.push(if container_type.starts_with("Enum:") { String::new() } else { name.into() });
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if !param.is_require_grad() {
+                let path: Vec<&str> = self.0.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+                self.1.insert(path.join("."), values(&param.val()));
+            }
+        }
+    }
+    let mut read = Read::default();
+    module.visit(&mut read);
+    read.1
+}

@@ -45,10 +45,14 @@ impl<const D: usize> Running<D> {
         self.value.val()
     }
 
+    /// Proposes the next value.
+    pub fn propose(&self, next: Tensor<D>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next.detach());
+    }
+
     /// Proposes `(1 − rate) · value + rate · observed` as the next value.
     pub fn observe(&self, observed: Tensor<D>, rate: f64) {
-        let next = self.value().mul_scalar(1.0 - rate) + observed.detach().mul_scalar(rate);
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next.detach());
+        self.propose(self.value().mul_scalar(1.0 - rate) + observed.detach().mul_scalar(rate));
     }
 }
 

@@ -8,15 +8,21 @@ use kiln_registry::registry;
 use crate::{Ask, Input, Invalid, Io};
 
 mod cnn;
+mod gru;
 mod lenet;
 mod mlp;
 mod query_pool;
+mod resnet;
+mod soft_decision_tree;
 mod transformer;
 
 pub use cnn::{Cnn, CnnConfig, CnnInit, Padding};
+pub use gru::{GruClassifier, GruConfig};
 pub use lenet::{LeNet, LeNetConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use query_pool::{QueryPool, QueryPoolConfig};
+pub use resnet::{ResNet, ResNetConfig, ResidualBlock, Shortcut};
+pub use soft_decision_tree::{Objective, Predict, SoftDecisionTree, SoftDecisionTreeConfig};
 pub use transformer::{InitScheme, ReadAt, Transformer, TransformerConfig};
 
 registry! {
@@ -29,9 +35,12 @@ registry! {
     config ModelConfig("model"): dyn NetworkConfig;
     module Model: dyn Network, init((&Io, &Init));
     "cnn" => Cnn(CnnConfig),
+    "gru" => GruClassifier(GruConfig),
     "lenet" => LeNet(LeNetConfig),
     "mlp" => Mlp(MlpConfig),
     "query_pool" => QueryPool(QueryPoolConfig),
+    "resnet" => ResNet(ResNetConfig),
+    "soft_decision_tree" => SoftDecisionTree(SoftDecisionTreeConfig),
     "transformer" => Transformer(TransformerConfig),
 }
 

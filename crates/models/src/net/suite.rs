@@ -24,9 +24,12 @@ const IMAGE: InputSpec = InputSpec::Image { channels: 2, height: 7, width: 8 };
 fn case(name: &str) -> (ModelConfig, Io) {
     let (keys, input) = match name {
         "cnn" => (json!({ "channels": [3], "kernel": 3, "hidden": [5], "dropout": 0.5 }), IMAGE),
+        "gru" => (json!({ "width": 3, "input_dropout": 0.25 }), TOKENS),
         "lenet" => (json!({}), InputSpec::Image { channels: 1, height: 16, width: 17 }),
         "mlp" => (json!({ "widths": [7, 5], "bias": true, "dropout": 0.5 }), InputSpec::Floats { width: 13 }),
         "query_pool" => (json!({ "width": 4 }), InputSpec::Items { features: 3 }),
+        "resnet" => (json!({ "depth": 8, "width": 1 }), IMAGE),
+        "soft_decision_tree" => (json!({ "depth": 3, "learn_temperature": true }), InputSpec::Floats { width: 5 }),
         "transformer" => (json!({ "d_model": 6, "d_ff": 5, "attention": { "n_heads": 2 } }), TOKENS),
         _ => panic!("give \"{name}\" a line here: its smallest interesting config and an input"),
     };
