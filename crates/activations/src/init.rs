@@ -57,6 +57,16 @@ impl Init {
         self.stored(values, shape)
     }
 
+    /// The buffer `name`: stored with the parameters but not trained. Its values, in row-major order, are drawn all at once.
+    pub fn buffer<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        draw: impl FnOnce(&mut Draws) -> Vec<f64>,
+    ) -> Param<Tensor<D>> {
+        self.stored(draw(&mut self.stream.child(name).at(0)), shape).set_require_grad(false)
+    }
+
     /// Uniform on [−bound, bound).
     pub fn uniform<const D: usize>(&self, name: &str, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
         self.param(name, shape, |draws| (2.0 * draws.uniform() - 1.0) * bound)

@@ -1,8 +1,11 @@
 //! Mixing of positions, assembled from slots: core, normalizer, position, pattern, and what stands around them.
 mod config;
 pub mod core;
+pub mod denominator;
+pub mod features;
 mod gate;
 mod key_value;
+mod local_conv;
 mod multi_head;
 mod pattern;
 pub mod presets;
@@ -12,9 +15,11 @@ mod scope;
 mod state;
 
 pub use self::core::{Around, Attend, Core, CoreConfig, CoreInit, CoreSetting, Heads, Properties};
+pub(crate) use config::inside;
 pub use config::{AttentionConfig, Fit, schema};
 pub use gate::{Gate, GateActivation, GateConfig};
 pub use key_value::KeyValue;
+pub use local_conv::{LocalConv, LocalConvConfig, TapsFromMean};
 pub use multi_head::{Attention, LayerState};
 pub use pattern::{
     CausalConfig, DocumentConfig, FullConfig, LocalConfig, Pattern, PatternConfig, PrefixConfig, WindowConfig,

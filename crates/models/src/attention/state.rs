@@ -1,13 +1,22 @@
 //! What attention remembers between tokens.
 use burn::tensor::{Int, Tensor};
 
-use super::KeyValue;
+use super::{
+    KeyValue,
+    core::{CentredState, DecayedState, KernelState},
+};
 
 /// The memory of one attention core.
 #[derive(Clone, Debug)]
 pub enum State {
     /// Keys and values so far.
     KeyValue(KeyValue),
+    /// Sums over the keys so far.
+    Kernel(KernelState),
+    /// A sum that fades.
+    Decayed(DecayedState),
+    /// Sums whose weights are centred.
+    Centred(Box<CentredState>),
 }
 
 /// What every memory can do.
@@ -28,18 +37,27 @@ impl Remember for State {
     fn select(self, rows: &Tensor<1, Int>) -> Self {
         match self {
             Self::KeyValue(state) => Self::KeyValue(state.select(rows)),
+            Self::Kernel(state) => Self::Kernel(state.select(rows)),
+            Self::Decayed(state) => Self::Decayed(state.select(rows)),
+            Self::Centred(state) => Self::Centred(Box::new(state.select(rows))),
         }
     }
 
     fn reset(self) -> Self {
         match self {
             Self::KeyValue(state) => Self::KeyValue(state.reset()),
+            Self::Kernel(state) => Self::Kernel(state.reset()),
+            Self::Decayed(state) => Self::Decayed(state.reset()),
+            Self::Centred(state) => Self::Centred(Box::new(state.reset())),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::KeyValue(state) => state.bytes(),
+            Self::Kernel(state) => state.bytes(),
+            Self::Decayed(state) => state.bytes(),
+            Self::Centred(state) => state.bytes(),
         }
     }
 }

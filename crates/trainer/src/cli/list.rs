@@ -1,6 +1,7 @@
 //! `kiln list`.
 use anyhow::anyhow;
 use clap::Args;
+use kiln_models::attention;
 use kiln_registry::{Listing, Tagged};
 
 use super::print;
@@ -26,6 +27,11 @@ pub fn registries() -> Vec<(&'static str, Vec<Listing>)> {
         ("pooling", kiln_activations::pooling::PoolingConfig::listing()),
         ("losses", kiln_activations::loss::LossConfig::listing()),
         ("models", kiln_models::ModelConfig::listing()),
+        ("cores", attention::CoreConfig::listing()),
+        ("features", attention::features::FeaturesConfig::listing()),
+        ("denominators", attention::denominator::DenominatorConfig::listing()),
+        ("decays", attention::core::DecayConfig::listing()),
+        ("landmarks", attention::core::LandmarksConfig::listing()),
         ("data", kiln_datasets::DataConfig::listing()),
         ("optimizers", kiln_optimizers::OptimConfig::listing()),
         ("transforms", kiln_optimizers::TransformConfig::listing()),

@@ -11,8 +11,32 @@ use crate::{
     position::{Positional, Rotation},
 };
 
+mod centred;
+mod decayed;
+mod form;
+mod gaussian;
+mod kernel;
+#[cfg(test)]
+mod laws;
+mod nystrom;
+mod padding;
 mod scores;
+#[cfg(test)]
+mod testing;
 
+pub use centred::{Centred, CentredConfig, CentredState, Centring};
+pub use decayed::{
+    Decay, DecayConfig, Decayed, DecayedConfig, DecayedState, Fade, Retention, RetentionConfig, Scalar, ScalarConfig,
+    Vector, VectorConfig,
+};
+pub use form::Form;
+pub use gaussian::{Gaussian, GaussianConfig, GaussianNormalize};
+pub use kernel::{Kernel, KernelConfig, KernelState};
+pub use nystrom::{
+    Inverse, LandmarkSetting, Landmarks, LandmarksConfig, Nystrom, NystromConfig, Patches, PatchesConfig, Segments,
+    SegmentsConfig, Summarise, Summary,
+};
+pub(super) use padding::zeroed;
 pub use scores::{Scores, ScoresConfig};
 
 registry! {
@@ -20,6 +44,11 @@ registry! {
     config CoreConfig("core"): dyn CoreSetting;
     module Core: dyn Attend, init(&CoreInit<'_>);
     "scores" => Scores(ScoresConfig),
+    "kernel" => Kernel(KernelConfig),
+    "decayed" => Decayed(DecayedConfig),
+    "centred" => Centred(CentredConfig),
+    "nystrom" => Nystrom(NystromConfig),
+    "gaussian" => Gaussian(GaussianConfig),
 }
 
 impl Default for CoreConfig {

@@ -118,7 +118,7 @@ impl Attend for Scores {
     }
 
     fn extend(&self, heads: Heads, state: State, around: &Around<'_>, ctx: &Ctx) -> (Tensor<4>, State) {
-        let State::KeyValue(state) = state;
+        let State::KeyValue(state) = state else { panic!("scores go on from keys and values") };
         let heads = without_padding(turned(heads, around), around);
         let (k, v, scope, state) = state.extended(heads.k, heads.v, around.scope);
         let mixed = self.mix(Heads { q: heads.q, k, v }, &scope, around.position, ctx);
