@@ -54,7 +54,7 @@ impl Stored {
         let length = self.side.length();
         // The next query sees width − 1 old keys. With padding on the left the first kept tokens stand elsewhere in each
         // row, so there nothing is dropped before the window.
-        if length < width + sinks || (sinks > 0 && self.side.start != Some(0)) {
+        if length < width + sinks || (sinks > 0 && self.side.kept.is_some()) {
             return self;
         }
         let start = length + 1 - width;

@@ -13,6 +13,8 @@ mod qk_norm;
 mod scale;
 mod scope;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Around, Attend, Core, CoreConfig, CoreInit, CoreSetting, Heads, Properties};
 pub(crate) use config::inside;

@@ -60,6 +60,7 @@ impl AttentionConfig {
             n_heads: heads,
             kv_heads,
             any_queries: properties.any_queries,
+            exact_step: properties.exact_step,
         }
     }
 }
@@ -105,6 +106,7 @@ pub struct Attention {
     n_heads: usize,
     kv_heads: usize,
     any_queries: bool,
+    exact_step: bool,
 }
 
 /// What one attention layer remembers between tokens.
@@ -156,6 +158,11 @@ impl Attention {
         let around = Around { scope, rotation: rotation.as_ref(), position: &*self.position, x: &queries };
         let mixed = self.core.forward(heads, &around, &ctx.child("core"));
         self.merged(mixed, &queries)
+    }
+
+    /// Whether tokens may come one after the other, with what all at once would give.
+    pub fn core_steps_exactly(&self) -> bool {
+        self.exact_step
     }
 
     /// The state before the first token of `rows` sequences.

@@ -102,7 +102,9 @@ impl Side {
     }
 
     fn rows(&self) -> usize {
-        self.places.dims()[0].max(self.kept.as_ref().map_or(1, |kept| kept.dims()[0]))
+        let of = |rows: Option<[usize; 2]>| rows.map_or(1, |[rows, _]| rows);
+        let kept = of(self.kept.as_ref().map(Tensor::dims));
+        self.places.dims()[0].max(kept).max(of(self.documents.as_ref().map(Tensor::dims)))
     }
 
     fn all_kept(&self, rows: usize) -> Tensor<2, Bool> {

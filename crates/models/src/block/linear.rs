@@ -8,7 +8,7 @@ use kiln_activations::Init;
 use crate::kernel::{self, Epilogue};
 
 /// How the first values of a layer are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Draw {
     /// Weights and bias from `U(−1/√inputs, 1/√inputs)`.
     Uniform,
@@ -16,6 +16,8 @@ pub enum Draw {
     UniformZeroBias,
     /// Weights from `N(0, 1/inputs)`, bias 0.
     Normal,
+    /// Weights from `N(0, std²)`, bias 0.
+    Std(f64),
     /// Weights from `U(−a, a)`, `a = √(6 / (inputs + outputs))` with the given outputs: those of the packed
     /// matrix that the layer is a slice of. Bias 0. Glorot and Bengio 2010.
     Xavier {
@@ -35,6 +37,7 @@ impl Draw {
         match self {
             Self::Uniform | Self::UniformZeroBias => init.uniform("weight", shape, 1.0 / fan_in.sqrt()),
             Self::Normal => init.normal("weight", shape, 1.0 / fan_in.sqrt()),
+            Self::Std(std) => init.normal("weight", shape, std),
             Self::Xavier { packed_outputs } => {
                 init.uniform("weight", shape, (6.0 / (fan_in + packed_outputs as f64)).sqrt())
             }
@@ -53,7 +56,7 @@ impl Draw {
     pub fn bias(self, init: &Init, outputs: usize, fan_in: usize) -> Param<Tensor<1>> {
         match self {
             Self::Uniform => init.uniform("bias", [outputs], 1.0 / (fan_in as f64).sqrt()),
-            Self::UniformZeroBias | Self::Normal | Self::Xavier { .. } | Self::He => init.constant([outputs], 0.0),
+            Self::UniformZeroBias | Self::Normal | Self::Std(_) | Self::Xavier { .. } | Self::He => init.constant([outputs], 0.0),
             Self::Truncated => init.constant([outputs], 0.1),
         }
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FeedForward, LayerNorm, dropout};
-use crate::attention::{Attention, Scope};
+use crate::attention::{Attention, LayerState, Pattern, Scope, Side};
 
 /// Where layer normalisation stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +76,28 @@ impl TransformerBlock {
             Read::All => (x, self.attention.forward(input, scope, &attention)),
             Read::Last => (last(x), self.attention.forward_last(input, scope, &attention)),
         };
+        self.finish(x, mixed, ctx)
+    }
+
+    /// The block on new tokens that come after `state`, and the state after them.
+    ///
+    /// # Shapes
+    /// - x: `[rows, new, d_model]`; output: the same
+    pub fn extend(
+        &self,
+        x: Tensor<3>,
+        state: LayerState,
+        side: &Side,
+        pattern: Pattern,
+        ctx: &Ctx,
+    ) -> (Tensor<3>, LayerState) {
+        let input = self.before(&self.attention_norm, x.clone());
+        let (mixed, state) = self.attention.extend(input, state, side, pattern, &ctx.child("attention"));
+        (self.finish(x, mixed, ctx), state)
+    }
+
+    /// What follows attention.
+    fn finish(&self, x: Tensor<3>, mixed: Tensor<3>, ctx: &Ctx) -> Tensor<3> {
         let x = self.after(&self.attention_norm, x + dropout(mixed, self.dropout, &ctx.child("attention_dropout")));
 
         let input = self.before(&self.feed_forward_norm, x.clone());

@@ -10,15 +10,18 @@ use crate::{Ask, Input, Invalid, Io};
 mod cnn;
 mod gru;
 mod lenet;
+mod decoder;
 mod mlp;
 mod query_pool;
 mod resnet;
 mod soft_decision_tree;
+pub(crate) mod stack;
 mod transformer;
 
 pub use cnn::{Cnn, CnnConfig, CnnInit, Padding};
 pub use gru::{GruClassifier, GruConfig};
 pub use lenet::{LeNet, LeNetConfig};
+pub use decoder::{Decoder, DecoderConfig, DecoderState};
 pub use mlp::{Mlp, MlpConfig};
 pub use query_pool::{QueryPool, QueryPoolConfig};
 pub use resnet::{ResNet, ResNetConfig, ResidualBlock, Shortcut};
@@ -42,6 +45,7 @@ registry! {
     "resnet" => ResNet(ResNetConfig),
     "soft_decision_tree" => SoftDecisionTree(SoftDecisionTreeConfig),
     "transformer" => Transformer(TransformerConfig),
+    "decoder" => Decoder(DecoderConfig),
 }
 
 /// What a network's parameters must answer before it is built.
@@ -133,7 +137,10 @@ mod tests {
             ),
             (json!({ "name": "mlp", "logit_scale": 0.0 }), "0 is out of range; expected a number above 0"),
             (json!({ "name": "transformer", "dropout": 1.0 }), "1 is out of range; expected a number in [0, 1)"),
-            (json!({ "name": "transformer", "read_at": "first" }), "unknown variant `first`, expected `last`"),
+            (
+                json!({ "name": "transformer", "read_at": "middle" }),
+                "unknown variant `middle`, expected one of `last`, `first`, `mean`",
+            ),
             (json!({ "name": "transformer", "attention": { "n_heads": 0 } }), "expected a whole number of at least 1"),
         ] {
             let error = read(value.clone()).unwrap_err();

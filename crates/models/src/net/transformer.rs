@@ -3,16 +3,16 @@ use burn::{
     module::Module,
     tensor::{DType, Tensor},
 };
-use kiln_activations::{Ctx, Init};
+use kiln_activations::{Ctx, Init, pointwise::PointwiseConfig};
 use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Network, NetworkConfig};
+use super::{Network, NetworkConfig, decoder::check_positions, stack};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
-    attention::{AttentionConfig, Fit, Pattern, Scope, Side},
-    block::{Draw, Embedding, FeedForward, LayerNorm, Linear, Norm, Read, TransformerBlock},
+    Ask, At, Input, InputSpec, Invalid, Io, Precision,
+    attention::{AttentionConfig, Fit, PatternConfig, Side, inside},
+    block::{Embedding, LayerNorm, Linear, Norm, Read, TransformerBlock},
     kernel::Epilogue,
     position::{LearnedConfig, Place, Position, PositionConfig, UnawareConfig},
 };
@@ -35,6 +35,8 @@ pub struct TransformerConfig {
     pub n_layers: usize,
     /// Where layer normalisation stands.
     pub norm: Norm,
+    /// The function of the feed-forward network.
+    pub activation: PointwiseConfig,
     /// How tokens know their place.
     pub positions: PositionConfig,
     /// Share of values set to 0 while training: attention weights, hidden layer, and what attention and
@@ -57,13 +59,17 @@ pub struct TransformerConfig {
     pub dtype: Precision,
 }
 
-/// The position whose vector gives the logits.
+/// The position whose vector gives the logits, where a row has one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadAt {
     /// The last one; the last block computes no other.
     #[default]
     Last,
+    /// The first one.
+    First,
+    /// The mean over all, after the last norm.
+    Mean,
 }
 
 /// How first values are drawn.
@@ -78,6 +84,8 @@ pub enum InitScheme {
     /// every other weight and bias from `U(−1/√fan_in, 1/√fan_in)`. (One exception there, kept here: the bias
     /// after the heads starts at 0.)
     Torch,
+    /// As GPT-2 does: everything from `N(0, 0.02²)`, the projection after the heads divided by √(2 n_layers), biases 0.
+    Gpt,
 }
 
 impl TransformerConfig {
@@ -90,6 +98,7 @@ impl TransformerConfig {
             d_ff: 512,
             n_layers: 1,
             norm: Norm::None,
+            activation: PointwiseConfig::Relu(Default::default()),
             positions: PositionConfig::Learned(LearnedConfig::default()),
             dropout: 0.0,
             bias: true,
@@ -139,11 +148,10 @@ impl NetworkConfig for TransformerConfig {
             );
             return Err(Invalid::new("name", message));
         };
-        let inside = |table: &str, invalid: Invalid| Invalid::new(&format!("{table}.{}", invalid.key), invalid.message);
         self.attention
             .check(Fit { d_model: self.d_model, length, causal: false })
             .map_err(|invalid| inside("attention", invalid))?;
-        self.positions.check(length, 0).map_err(|invalid| inside("positions", invalid))
+        check_positions(&self.positions, length)
     }
 
     fn dtype(&self) -> DType {
@@ -163,18 +171,19 @@ impl TransformerConfig {
     pub fn init(&self, (io, init): (&Io, &Init)) -> Transformer {
         let InputSpec::Tokens { vocabulary, length } = io.input else { panic!("the transformer takes tokens") };
         let d_model = self.d_model;
-        let (std, draw, projection) = match self.init {
-            InitScheme::Normal => (1.0 / (d_model as f64).sqrt(), Draw::Normal, [Draw::Normal, Draw::Normal]),
-            InitScheme::Torch => {
-                (1.0, Draw::Uniform, [Draw::Xavier { packed_outputs: 3 * d_model }, Draw::UniformZeroBias])
-            }
-        };
-        let block = |i: usize| {
-            let init = init.child("blocks").child(&i.to_string());
-            let attention = self.attention.init(&init.child("attention"), d_model, length, projection, self.dropout);
-            let sizes = [d_model, self.d_ff];
-            let feed_forward = FeedForward::new(&init.child("feed_forward"), sizes, self.bias, draw, self.dropout);
-            TransformerBlock::new(&init, attention, feed_forward, self.norm, d_model, self.dropout)
+        let std = self.init.embedding_std(d_model);
+        let (draw, _) = self.init.draws(d_model, self.n_layers);
+        let trunk = stack::Trunk {
+            d_model,
+            d_ff: self.d_ff,
+            n_layers: self.n_layers,
+            norm: self.norm,
+            activation: &self.activation,
+            dropout: self.dropout,
+            bias: self.bias,
+            init: self.init,
+            attention: &self.attention,
+            length,
         };
         Transformer {
             embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
@@ -186,10 +195,11 @@ impl TransformerConfig {
                 std,
                 init: &init.child("positions"),
             }),
-            blocks: (0..self.n_layers).map(block).collect(),
+            blocks: trunk.blocks(init),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
             output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
-            pattern: self.attention.pattern_in(false).pattern(),
+            read_at: self.read_at,
+            pattern: self.attention.pattern_in(false),
         }
     }
 }
@@ -211,26 +221,36 @@ pub struct Transformer {
     /// `[d_model, outputs]`
     pub output: Linear,
     #[module(skip)]
-    pattern: Pattern,
+    read_at: ReadAt,
+    #[module(skip)]
+    pattern: PatternConfig,
 }
 
 impl Network for Transformer {
-    fn forward(&self, input: &Input, _: &Ask, ctx: &Ctx) -> Tensor<2> {
+    fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
         let Input::Tokens(tokens) = input else { panic!("the transformer takes tokens, not {}", input.kind()) };
-        let [_, length] = tokens.dims();
+        let [rows, length] = tokens.dims();
         let side = Side::range(0, length, &tokens.device());
-        let mut x = self.positions.place(self.embedding.forward(tokens.clone()), &side);
-        let scope = Scope::of(self.pattern, side);
-        let ctx = ctx.child("blocks");
-        for (i, block) in self.blocks.iter().enumerate() {
-            let read = if i + 1 < self.blocks.len() { Read::All } else { Read::Last };
-            x = block.forward(x, read, &scope, &ctx.child(&i.to_string()));
-        }
-        let [rows, _, d_model] = x.dims();
-        let mut x = x.reshape([rows, d_model]);
-        if let Some(norm) = &self.norm {
-            x = norm.forward(x);
-        }
+        let x = self.positions.place(self.embedding.forward(tokens.clone()), &side);
+        let scope = stack::scope(&self.pattern, side, Some(tokens));
+        let read = match self.read_at {
+            ReadAt::Last => stack::read_for(ask),
+            ReadAt::First | ReadAt::Mean => Read::All,
+        };
+        let x = stack::run(&self.blocks, x, read, &scope, ctx);
+        let normed = |x: Tensor<2>| match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let [_, computed, d_model] = x.dims();
+        let x = match (self.read_at, &ask.at) {
+            (ReadAt::First, At::Row) => normed(x.narrow(1, 0, 1).reshape([rows, d_model])),
+            (ReadAt::Mean, At::Row) => {
+                let x = normed(x.reshape([rows * computed, d_model]));
+                x.reshape([rows, computed, d_model]).mean_dim(1).reshape([rows, d_model])
+            }
+            _ => normed(stack::answers(x, ask)),
+        };
         self.output.forward(x, Epilogue::None)
     }
 

@@ -13,13 +13,27 @@ use crate::{
     attention::{Scope, Side},
 };
 
+mod alibi;
+mod balanced_alibi;
 mod learned;
+mod learned_bias;
 mod none;
+mod rope;
 mod rotation;
+mod selective_rope;
+mod sinusoidal;
+#[cfg(test)]
+mod tests;
 
-pub use learned::{Learned, LearnedConfig};
+pub use alibi::{Alibi, AlibiConfig, slopes};
+pub use balanced_alibi::{BalancedAlibi, BalancedAlibiConfig, SlopeSigns};
+pub use learned::{Learned, LearnedConfig, Overflow};
+pub use learned_bias::{LearnedBias, LearnedBiasConfig};
 pub use none::{Unaware, UnawareConfig};
+pub use rope::{Rope, RopeConfig, RopeScaling};
 pub use rotation::{Angles, Layout, Rotation};
+pub use selective_rope::{SelectiveRope, SelectiveRopeConfig};
+pub use sinusoidal::{Sinusoidal, SinusoidalConfig};
 
 /// What a position scheme is built for.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +58,12 @@ registry! {
     module Position: dyn Positional, init(&Place<'_>);
     "none" => Unaware(UnawareConfig),
     "learned" => Learned(LearnedConfig),
+    "sinusoidal" => Sinusoidal(SinusoidalConfig),
+    "rope" => Rope(RopeConfig),
+    "selective_rope" => SelectiveRope(SelectiveRopeConfig),
+    "alibi" => Alibi(AlibiConfig),
+    "balanced_alibi" => BalancedAlibi(BalancedAlibiConfig),
+    "learned_bias" => LearnedBias(LearnedBiasConfig),
 }
 
 impl Default for PositionConfig {

@@ -1,0 +1,340 @@
+//! The decoder transformer: predicts at each token from those before it.
+use burn::{
+    module::Module,
+    tensor::{Bool, DType, Int, Tensor, TensorData},
+};
+use kiln_activations::{Ctx, Init, pointwise::PointwiseConfig};
+use kiln_registry::{Entry, range};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{InitScheme, Network, NetworkConfig, stack};
+use crate::{
+    Ask, Input, InputSpec, Invalid, Io, Precision,
+    attention::{AttentionConfig, Fit, LayerState, Pattern, PatternConfig, Remember, Side, inside},
+    block::{Embedding, LayerNorm, Linear, Norm, TransformerBlock},
+    kernel::Epilogue,
+    position::{LearnedConfig, Place, Position, PositionConfig, Stage},
+};
+
+/// Parameters of [`Decoder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecoderConfig {
+    /// Width of the residual stream.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub d_model: usize,
+    /// Width of the feed-forward network's hidden layer.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub d_ff: usize,
+    /// Number of blocks.
+    #[serde(deserialize_with = "range::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub n_layers: usize,
+    /// Where layer normalisation stands.
+    pub norm: Norm,
+    /// The function of the feed-forward network.
+    pub activation: PointwiseConfig,
+    /// How token vectors know their place. What acts inside attention stands there, as `position`.
+    pub positions: PositionConfig,
+    /// Share of values set to 0 while training: attention weights, hidden layer, and what attention and
+    /// feed-forward network add to the residual stream.
+    #[serde(deserialize_with = "range::below_one")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub dropout: f64,
+    /// Biases of the feed-forward network.
+    pub bias: bool,
+    /// Bias of the output layer.
+    pub output_bias: bool,
+    /// How first values are drawn.
+    pub init: InitScheme,
+    /// Standard deviation of the token vectors' first values; what `init` says if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub embedding_std: Option<f64>,
+    /// Attention of every block.
+    #[schemars(schema_with = "crate::attention::schema")]
+    pub attention: AttentionConfig,
+    /// Number format of parameters and hidden states.
+    pub dtype: Precision,
+}
+
+impl Default for DecoderConfig {
+    /// GPT-2's layout (Radford et al. 2019, "Language models are unsupervised multitask learners"): norms in front, GELU,
+    /// learned positions, biases everywhere, its initial weights; at the size of synthetic tasks.
+    fn default() -> Self {
+        Self {
+            d_model: 64,
+            d_ff: 256,
+            n_layers: 2,
+            norm: Norm::Pre,
+            activation: PointwiseConfig::Gelu(Default::default()),
+            positions: PositionConfig::Learned(LearnedConfig::default()),
+            dropout: 0.0,
+            bias: true,
+            output_bias: false,
+            init: InitScheme::Gpt,
+            embedding_std: None,
+            attention: AttentionConfig { bias: true, ..AttentionConfig::default() },
+            dtype: Precision::F32,
+        }
+    }
+}
+
+impl Entry for DecoderConfig {
+    const SUMMARY: &'static str = "decoder transformer: answers at each token from those before it";
+    const PAPER: &'static str = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners";
+}
+
+impl NetworkConfig for DecoderConfig {
+    fn check(&self, io: &Io) -> Result<(), Invalid> {
+        let length = match io.input {
+            InputSpec::Tokens { length, .. } => length,
+            InputSpec::Items { .. } => 0,
+            other => {
+                let message = format!(
+                    "\"decoder\" takes tokens or sequences of vectors, but the data gives {other}; choose other data, \
+                     or name = \"mlp\""
+                );
+                return Err(Invalid::new("name", message));
+            }
+        };
+        let fit = Fit { d_model: self.d_model, length, causal: true };
+        self.attention.check(fit).map_err(|invalid| inside("attention", invalid))?;
+        check_positions(&self.positions, length)?;
+        if self.embedding_std.is_some_and(|std| !(std > 0.0 && std.is_finite())) {
+            return Err(Invalid::new("embedding_std", "expected a finite number above 0".into()));
+        }
+        Ok(())
+    }
+
+    fn dtype(&self) -> DType {
+        self.dtype.dtype()
+    }
+
+    fn attends(&self) -> bool {
+        self.attention.has_weights()
+    }
+}
+
+/// Whether a scheme acts on token vectors and carries rows of this length.
+pub(crate) fn check_positions(positions: &PositionConfig, length: usize) -> Result<(), Invalid> {
+    let name = positions.name();
+    if !matches!(positions.stage(), Stage::None | Stage::Embedding) {
+        let message = format!("\"{name}\" acts inside attention; write position = \"{name}\" in [model.attention]");
+        return Err(Invalid::new("positions", message));
+    }
+    positions.check(length, 0).map_err(|invalid| inside("positions", invalid))
+}
+
+impl DecoderConfig {
+    /// The network.
+    ///
+    /// # Panics
+    /// If [`NetworkConfig::check`] refuses.
+    pub fn init(&self, (io, init): (&Io, &Init)) -> Decoder {
+        let d_model = self.d_model;
+        let std = self.embedding_std.unwrap_or(self.init.embedding_std(d_model));
+        let (draw, _) = self.init.draws(d_model, self.n_layers);
+        let (embedding, items, length) = match io.input {
+            InputSpec::Tokens { vocabulary, length } => {
+                (Some(Embedding::new(&init.child("embedding"), [vocabulary, d_model], std)), None, length)
+            }
+            InputSpec::Items { features } => {
+                (None, Some(Linear::new(&init.child("items"), [features, d_model], true, draw)), 0)
+            }
+            other => panic!("the decoder takes no {other}"),
+        };
+        let trunk = stack::Trunk {
+            d_model,
+            d_ff: self.d_ff,
+            n_layers: self.n_layers,
+            norm: self.norm,
+            activation: &self.activation,
+            dropout: self.dropout,
+            bias: self.bias,
+            init: self.init,
+            attention: &self.attention,
+            length,
+        };
+        let place = Place { length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") };
+        Decoder {
+            embedding,
+            items,
+            positions: self.positions.init(&place),
+            blocks: trunk.blocks(init),
+            norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
+            output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
+            pattern: self.attention.pattern_in(true),
+        }
+    }
+}
+
+/// A decoder transformer with an untied output layer.
+///
+/// # Shapes
+/// - input: `Tokens [rows, length]` or `Items [rows, length, features]`; logits: `[answers, outputs]`
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// `[vocabulary, d_model]`, for tokens.
+    pub embedding: Option<Embedding>,
+    /// `[features, d_model]`, for sequences of vectors.
+    pub items: Option<Linear>,
+    /// The position scheme.
+    pub positions: Position,
+    /// The blocks, first to last.
+    pub blocks: Vec<TransformerBlock>,
+    /// The norm after the last block, with [`Norm::Pre`] only.
+    pub norm: Option<LayerNorm>,
+    /// `[d_model, outputs]`
+    pub output: Linear,
+    #[module(skip)]
+    pattern: PatternConfig,
+}
+
+impl Network for Decoder {
+    fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
+        let x = self.embed(input);
+        let [_, length, _] = x.dims();
+        let side = Side::range(0, length, &x.device());
+        let x = self.positions.place(x, &side);
+        let tokens = match input {
+            Input::Tokens(tokens) => Some(tokens),
+            _ => None,
+        };
+        let scope = stack::scope(&self.pattern, side, tokens);
+        let x = stack::run(&self.blocks, x, stack::read_for(ask), &scope, ctx);
+        self.logits(stack::answers(x, ask))
+    }
+
+    fn embedding(&self) -> Option<Tensor<2>> {
+        self.embedding.as_ref().map(|embedding| embedding.weight.val())
+    }
+
+    fn unembedding(&self) -> Option<Tensor<2>> {
+        Some(self.output.weight.val().transpose())
+    }
+}
+
+/// What a decoder remembers of the tokens so far.
+#[derive(Clone, Debug)]
+pub struct DecoderState {
+    layers: Vec<LayerState>,
+    /// Tokens so far, padding included.
+    length: usize,
+    /// How many of them are padding, if some are: `[rows, 1]`.
+    padding: Option<Tensor<2, Int>>,
+}
+
+impl Remember for DecoderState {
+    fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            layers: self.layers.into_iter().map(|layer| layer.select(rows)).collect(),
+            length: self.length,
+            padding: self.padding.map(|padding| padding.select(0, rows.clone())),
+        }
+    }
+
+    fn reset(self) -> Self {
+        Self { layers: self.layers.into_iter().map(LayerState::reset).collect(), length: 0, padding: None }
+    }
+
+    fn bytes(&self) -> usize {
+        self.layers.iter().map(LayerState::bytes).sum()
+    }
+}
+
+impl Decoder {
+    /// The state before the first token of `rows` sequences.
+    pub fn state(&self, rows: usize) -> DecoderState {
+        let layers = self.blocks.iter().map(|block| block.attention.state(rows)).collect();
+        DecoderState { layers, length: 0, padding: None }
+    }
+
+    /// Logits at new tokens that come after `state`, and the state after them. The tokens of a sequence may come at once,
+    /// one by one or in any pieces; the logits are those of [`Network::forward`].
+    ///
+    /// # Shapes
+    /// - tokens: `[rows, new]`; kept: `[rows, new]`, `true` = not padding, which may stand on the left of the first
+    ///   piece; logits: `[rows, new, outputs]`
+    /// # Panics
+    /// If the network was built for vectors, or documents are told apart.
+    pub fn extend(
+        &self,
+        tokens: Tensor<2, Int>,
+        kept: Option<Tensor<2, Bool>>,
+        state: DecoderState,
+        ctx: &Ctx,
+    ) -> (Tensor<3>, DecoderState) {
+        assert!(self.pattern.separator().is_none(), "documents are told apart in whole rows only");
+        let [rows, new] = tokens.dims();
+        let device = tokens.device();
+        assert!(kept.is_none() || state.length == 0, "padding stands on the left of the first piece only");
+        let (side, padding) = match (kept, state.padding) {
+            (Some(kept), _) => {
+                let padding = kept.clone().bool_not().int().sum_dim(1);
+                (Side::padded(kept), Some(padding))
+            }
+            (None, Some(padding)) => {
+                let side = Side::range(state.length, new, &device);
+                let places = side.places.expand([rows, new]) - padding.clone().expand([rows, new]);
+                (Side { places, start: None, kept: None, documents: None }, Some(padding))
+            }
+            (None, None) => (Side::range(state.length, new, &device), None),
+        };
+        let length = state.length + new;
+        let mut x = self.positions.place(self.embed(&Input::Tokens(tokens)), &side);
+        let pattern: Pattern = self.pattern.pattern();
+        let mut layers = Vec::with_capacity(state.layers.len());
+        for (i, (block, layer)) in self.blocks.iter().zip(state.layers).enumerate() {
+            let (y, layer) = block.extend(x, layer, &side, pattern, &ctx.child("blocks").child(&i.to_string()));
+            x = y;
+            layers.push(layer);
+        }
+        let [_, _, d_model] = x.dims();
+        let logits = self.logits(x.reshape([rows * new, d_model]));
+        let [_, outputs] = logits.dims();
+        (logits.reshape([rows, new, outputs]), DecoderState { layers, length, padding })
+    }
+
+    /// The tokens of largest logit after a prompt, one after the other: `[rows, count]`.
+    ///
+    /// # Panics
+    /// As [`Decoder::extend`]; and if the outputs are not the vocabulary.
+    pub fn greedy(&self, prompt: Tensor<2, Int>, count: usize, ctx: &Ctx) -> Tensor<2, Int> {
+        let [rows, _] = prompt.dims();
+        let (mut state, mut tokens, mut found) = (self.state(rows), prompt, Vec::with_capacity(count));
+        for _ in 0..count {
+            let (logits, next) = self.extend(tokens, None, state, ctx);
+            let [_, new, outputs] = logits.dims();
+            state = next;
+            tokens = logits.narrow(1, new - 1, 1).reshape([rows, outputs]).argmax(1);
+            found.push(tokens.clone());
+        }
+        match found.is_empty() {
+            true => Tensor::from_data(TensorData::new(Vec::<i64>::new(), [rows, 0]), &tokens.device()),
+            false => Tensor::cat(found, 1),
+        }
+    }
+
+    fn embed(&self, input: &Input) -> Tensor<3> {
+        match (input, &self.embedding, &self.items) {
+            (Input::Tokens(tokens), Some(embedding), _) => embedding.forward(tokens.clone()),
+            (Input::Items(x), _, Some(items)) => items.forward(x.clone(), Epilogue::None),
+            _ => panic!("this decoder was not built for {}", input.kind()),
+        }
+    }
+
+    fn logits(&self, x: Tensor<2>) -> Tensor<2> {
+        let x = match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        self.output.forward(x, Epilogue::None)
+    }
+}
+
+#[cfg(test)]
+mod tests;
