@@ -56,7 +56,9 @@ impl Draw {
     pub fn bias(self, init: &Init, outputs: usize, fan_in: usize) -> Param<Tensor<1>> {
         match self {
             Self::Uniform => init.uniform("bias", [outputs], 1.0 / (fan_in as f64).sqrt()),
-            Self::UniformZeroBias | Self::Normal | Self::Std(_) | Self::Xavier { .. } | Self::He => init.constant([outputs], 0.0),
+            Self::UniformZeroBias | Self::Normal | Self::Std(_) | Self::Xavier { .. } | Self::He => {
+                init.constant([outputs], 0.0)
+            }
             Self::Truncated => init.constant([outputs], 0.1),
         }
     }

@@ -8,7 +8,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InitScheme, Network, NetworkConfig, stack};
+use super::{Answers, InitScheme, Network, NetworkConfig, stack};
 use crate::{
     Ask, Input, InputSpec, Invalid, Io, Precision,
     attention::{AttentionConfig, Fit, LayerState, Pattern, PatternConfig, Remember, Side, inside},
@@ -91,7 +91,7 @@ impl Entry for DecoderConfig {
 impl NetworkConfig for DecoderConfig {
     fn check(&self, io: &Io) -> Result<(), Invalid> {
         let length = match io.input {
-            InputSpec::Tokens { length, .. } => length,
+            InputSpec::Tokens { length, .. } | InputSpec::TokenSums { length, .. } => length,
             InputSpec::Items { .. } => 0,
             other => {
                 let message = format!(
@@ -112,6 +112,10 @@ impl NetworkConfig for DecoderConfig {
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn answers(&self) -> Answers {
+        Answers::Places
     }
 
     fn attends(&self) -> bool {
@@ -139,7 +143,7 @@ impl DecoderConfig {
         let std = self.embedding_std.unwrap_or(self.init.embedding_std(d_model));
         let (draw, _) = self.init.draws(d_model, self.n_layers);
         let (embedding, items, length) = match io.input {
-            InputSpec::Tokens { vocabulary, length } => {
+            InputSpec::Tokens { vocabulary, length } | InputSpec::TokenSums { vocabulary, length, .. } => {
                 (Some(Embedding::new(&init.child("embedding"), [vocabulary, d_model], std)), None, length)
             }
             InputSpec::Items { features } => {
@@ -175,7 +179,7 @@ impl DecoderConfig {
 /// A decoder transformer with an untied output layer.
 ///
 /// # Shapes
-/// - input: `Tokens [rows, length]` or `Items [rows, length, features]`; logits: `[answers, outputs]`
+/// - input: `Tokens [rows, length]`, `TokenSums` of as many, or `Items [rows, length, features]`; logits: `[answers, outputs]`
 #[derive(Module, Debug)]
 pub struct Decoder {
     /// `[vocabulary, d_model]`, for tokens.
@@ -322,6 +326,7 @@ impl Decoder {
     fn embed(&self, input: &Input) -> Tensor<3> {
         match (input, &self.embedding, &self.items) {
             (Input::Tokens(tokens), Some(embedding), _) => embedding.forward(tokens.clone()),
+            (Input::TokenSums { ids, parts }, Some(embedding), _) => embedding.forward_sums(ids.clone(), *parts),
             (Input::Items(x), _, Some(items)) => items.forward(x.clone(), Epilogue::None),
             _ => panic!("this decoder was not built for {}", input.kind()),
         }

@@ -8,9 +8,9 @@ use kiln_registry::registry;
 use crate::{Ask, Input, Invalid, Io};
 
 mod cnn;
+mod decoder;
 mod gru;
 mod lenet;
-mod decoder;
 mod mlp;
 mod query_pool;
 mod resnet;
@@ -19,9 +19,9 @@ pub(crate) mod stack;
 mod transformer;
 
 pub use cnn::{Cnn, CnnConfig, CnnInit, Padding};
+pub use decoder::{Decoder, DecoderConfig, DecoderState};
 pub use gru::{GruClassifier, GruConfig};
 pub use lenet::{LeNet, LeNetConfig};
-pub use decoder::{Decoder, DecoderConfig, DecoderState};
 pub use mlp::{Mlp, MlpConfig};
 pub use query_pool::{QueryPool, QueryPoolConfig};
 pub use resnet::{ResNet, ResNetConfig, ResidualBlock, Shortcut};

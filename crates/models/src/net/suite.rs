@@ -30,6 +30,10 @@ fn case(name: &str) -> (ModelConfig, Io) {
         "query_pool" => (json!({ "width": 4 }), InputSpec::Items { features: 3 }),
         "resnet" => (json!({ "depth": 8, "width": 1 }), IMAGE),
         "soft_decision_tree" => (json!({ "depth": 3, "learn_temperature": true }), InputSpec::Floats { width: 5 }),
+        "decoder" => {
+            let positions = json!({ "name": "learned", "max_length": 9 });
+            (json!({ "d_model": 6, "d_ff": 5, "positions": positions, "attention": { "n_heads": 2 } }), TOKENS)
+        }
         "transformer" => (json!({ "d_model": 6, "d_ff": 5, "attention": { "n_heads": 2 } }), TOKENS),
         _ => panic!("give \"{name}\" a line here: its smallest interesting config and an input"),
     };

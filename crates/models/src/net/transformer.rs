@@ -8,7 +8,7 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Network, NetworkConfig, decoder::check_positions, stack};
+use super::{Answers, Network, NetworkConfig, decoder::check_positions, stack};
 use crate::{
     Ask, At, Input, InputSpec, Invalid, Io, Precision,
     attention::{AttentionConfig, Fit, PatternConfig, Side, inside},
@@ -158,8 +158,12 @@ impl NetworkConfig for TransformerConfig {
         self.dtype.dtype()
     }
 
+    fn answers(&self) -> Answers {
+        Answers::Places
+    }
+
     fn attends(&self) -> bool {
-        true
+        self.attention.has_weights()
     }
 }
 

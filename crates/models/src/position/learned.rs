@@ -60,6 +60,10 @@ impl PositionSetting for LearnedConfig {
 
     fn check(&self, length: usize, _: usize) -> Result<(), Invalid> {
         match self.max_length {
+            None if length == 0 => Err(Invalid::new(
+                "max_length",
+                "this data does not say how long its rows are; say how many positions there are".into(),
+            )),
             Some(max) if max < length && self.overflow == Overflow::Error => Err(Invalid::new(
                 "max_length",
                 format!(
