@@ -4,13 +4,17 @@
 //! composed from Burn's own operations. The CPU kernels (backend `flex`, `f32` and `f64`) split their rows
 //! into parts that depend on the shape alone and add partial sums in order, so their results are the same
 //! bits on any number of threads.
+mod causal_sum;
 mod gather_sum;
 #[cfg(feature = "flex")]
 mod host;
 mod linear;
+mod scan;
 
+pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};
 pub use gather_sum::{GatherSumKernel, GatherSumOps, gather_sum};
 pub use linear::{LinearKernel, LinearOps, linear};
+pub use scan::{ScanKernel, ScanOps, scan};
 
 use burn::{
     backend::{Backend, ExtensionType, tensor::FloatTensor},

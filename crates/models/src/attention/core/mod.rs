@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod centred;
+mod chunks;
 mod decayed;
 mod form;
 mod gaussian;

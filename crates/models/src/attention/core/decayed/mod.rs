@@ -204,13 +204,12 @@ impl Decayed {
         };
         let [_, _, length, f] = q.dims();
         let [_, _, _, e] = v.dims();
-        let per_channel = log_decay.dims()[3] > 1;
         let chunk = match self.form.chunk(self.chunk, length, [f, e]) {
-            chunk if per_channel && self.form != Form::Quadratic => safe_chunk(chunk, -self.min_log_decay),
-            chunk => chunk,
+            chunk if self.form == Form::Quadratic => chunk,
+            chunk => safe_chunk(chunk, self.decay.largest().min(-self.min_log_decay)),
         };
         let pairs = if self.form == Form::Quadratic { Pairs::Exact } else { Pairs::Split };
-        let (sum, after) = fading(&Fading { q, k, v, log_decay }, state.sum, chunk, pairs);
+        let (sum, after) = fading(Fading { q, k, v, log_decay }, state.sum, chunk, pairs);
         let parts = Parts { numerator: sum, sum: None, count: None, x: around.x };
         let mixed = self.denominator.divide(parts, &ctx.child("denominator")).cast(dtype);
         (mixed, DecayedState { sum: Some(after) })

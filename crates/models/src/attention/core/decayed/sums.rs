@@ -7,12 +7,14 @@
 //! ```text
 //! o_i = (q_i e^(b_i)) S + Σ_{j ≤ i} (Σ_c q_ic k_jc e^(b_ic − b_jc)) v_j
 //! ```
-//! One α per head makes a matrix of factors `e^(b_i − b_j)`, all of them at most 1. One per channel would need a matrix per
-//! channel; there the exponential is split, `(q_i e^(b_i))·(k_j e^(−b_j))`, whose second factor grows with the decay over
-//! the chunk and so bounds its length.
+//! The exponential is split, `(q_i e^(b_i))·(k_j e^(−b_j))`, whose second factor grows with the decay over the chunk and so
+//! bounds its length. The exact form has a factor for every pair and channel.
 use burn::tensor::Tensor;
 
-use crate::attention::core::kernel::sums::{joined, lower};
+use crate::{
+    attention::core::{chunks::Chunks, kernel::sums::lower},
+    kernel::scan,
+};
 
 /// The largest total of −log α in a chunk of the split form: e⁸⁰ ≈ 5·10³⁴, and `f32` ends at 3·10³⁸.
 const LARGEST_EXPONENT: f64 = 80.0;
@@ -30,10 +32,10 @@ pub struct Fading {
     pub log_decay: Tensor<4>,
 }
 
-/// How pairs of a chunk meet where α differs between channels.
+/// How pairs of a chunk meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
-    /// `e^(b_i − b_j)` for every pair and channel: exact for any decay, memory as the square of the chunk times f.
+    /// `e^(b_i − b_j)` for every pair and channel: exact for any decay, memory as the square of the chunk times the channels.
     Exact,
     /// The exponential split in two, see above.
     Split,
@@ -48,44 +50,37 @@ pub fn safe_chunk(chunk: usize, largest: f64) -> usize {
 ///
 /// # Panics
 /// If there are no tokens.
-pub fn fading(terms: &Fading, mut state: Option<Tensor<4>>, chunk: usize, pairs: Pairs) -> (Tensor<4>, Tensor<4>) {
-    let [_, _, length, _] = terms.q.dims();
-    assert!(length > 0, "a fading sum has at least one token");
-    let mut outputs = Vec::new();
-    for start in (0..length).step_by(chunk.max(1)) {
-        let size = chunk.min(length - start);
-        let part = |x: &Tensor<4>| if size == length { x.clone() } else { x.clone().narrow(2, start, size) };
-        let (q, k, v) = (part(&terms.q), part(&terms.k), part(&terms.v));
-        let b = part(&terms.log_decay).cumsum(2);
-        let end = b.clone().narrow(2, size - 1, 1);
-        let own = weights(q.clone(), k.clone(), b.clone(), pairs).matmul(v.clone());
-        outputs.push(match &state {
-            None => own,
-            Some(state) => own + (q * b.clone().exp()).matmul(state.clone()),
-        });
-        let added = (k * (end.clone() - b).exp()).swap_dims(2, 3).matmul(v);
-        state = Some(match state {
-            None => added,
-            Some(state) => state * end.exp().swap_dims(2, 3) + added,
-        });
+pub fn fading(terms: Fading, state: Option<Tensor<4>>, chunk: usize, pairs: Pairs) -> (Tensor<4>, Tensor<4>) {
+    let Fading { q, k, v, log_decay } = terms;
+    let ([rows, heads, length, f], [_, _, _, e], [.., channels]) = (q.dims(), v.dims(), log_decay.dims());
+    let chunks = Chunks::of(&q, chunk);
+    let start = match state {
+        Some(state) => state.reshape([chunks.batch(), f, e]),
+        None => Tensor::zeros([chunks.batch(), f, e], (&q.device(), q.dtype())),
+    };
+    let b = chunks.split(log_decay.expand([rows, heads, length, channels]), 0.0).cumsum(2);
+    let end = b.clone().narrow(2, chunks.size - 1, 1);
+    if pairs == Pairs::Split {
+        let factors = end.exp().reshape([chunks.batch(), chunks.count, channels]);
+        let b = chunks.joined(b);
+        return chunks.summed(q * b.clone().exp(), k * b.neg().exp(), v, factors, start);
     }
-    (joined(outputs), state.expect("at least one chunk"))
+    let (q, k, v) = (chunks.split(q, 0.0), chunks.split(k, 0.0), chunks.split(v, 0.0));
+    let own = exact(q.clone(), k.clone(), b.clone()).matmul(v.clone());
+    let added = (k * (end.clone() - b.clone()).exp()).swap_dims(2, 3).matmul(v);
+    let (before, after) = chunks.carried(scan(added, end.exp().swap_dims(2, 3), start));
+    (chunks.joined(own + (q * b.exp()).matmul(before)), after)
 }
 
-/// Weights of a chunk's pairs, `[rows, heads, chunk, chunk]`, from the cumulative log decays b.
-fn weights(q: Tensor<4>, k: Tensor<4>, b: Tensor<4>, pairs: Pairs) -> Tensor<4> {
+/// Weights of a chunk's pairs, `[batch, count, size, size]`, from the cumulative log decays b.
+fn exact(q: Tensor<4>, k: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     let [_, _, _, channels] = b.dims();
     // Of later keys nothing is wanted: their exponent is cut at 0 before it can overflow.
     if channels == 1 {
         let factor = (b.clone() - b.swap_dims(2, 3)).clamp_max(0.0).exp();
         return lower(q.matmul(k.swap_dims(2, 3)) * factor);
     }
-    lower(match pairs {
-        Pairs::Split => (q * b.clone().exp()).matmul((k * b.neg().exp()).swap_dims(2, 3)),
-        Pairs::Exact => {
-            let apart = |x: Tensor<4>, axis| x.unsqueeze_dim::<5>(axis);
-            let factor = (apart(b.clone(), 3) - apart(b, 2)).clamp_max(0.0).exp();
-            (apart(q, 3) * apart(k, 2) * factor).sum_dim(4).squeeze_dim::<4>(4)
-        }
-    })
+    let apart = |x: Tensor<4>, axis| x.unsqueeze_dim::<5>(axis);
+    let factor = (apart(b.clone(), 3) - apart(b, 2)).clamp_max(0.0).exp();
+    lower((apart(q, 3) * apart(k, 2) * factor).sum_dim(4).squeeze_dim::<4>(4))
 }

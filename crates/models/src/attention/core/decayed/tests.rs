@@ -21,7 +21,7 @@ fn a_factor_per_channel_by_numbers() {
     {
         let (heads, log_decay) = (example(straight(true, 4)).heads, log_decay());
         let terms = Fading { q: heads.q.clone(), k: heads.k.clone(), v: heads.v.clone(), log_decay: log_decay.clone() };
-        let (o, _) = fading(&terms, None, chunk, pairs);
+        let (o, _) = fading(terms, None, chunk, pairs);
         let expected = [0.1, 0.0, -0.54, -0.09, -1.8372, 1.356, 0.2001, 0.0294];
         assert_close("O", &values(&o), &expected, 1e-12);
         let gradients = (o * upstream()).sum().backward();
@@ -44,7 +44,7 @@ fn one_factor_per_head_by_numbers() {
     let log_decay = Tensor::full([1, 1, 4, 1], 0.9f64.ln(), (&device(), DType::F64));
     for chunk in [1, 3, 4] {
         let terms = Fading { q: heads.q.clone(), k: heads.k.clone(), v: heads.v.clone(), log_decay: log_decay.clone() };
-        let (o, _) = fading(&terms, None, chunk, Pairs::Split);
+        let (o, _) = fading(terms, None, chunk, Pairs::Split);
         let expected = [0.1, 0.0, -0.54, -0.09, -1.5024, 1.41, 0.10736, 0.1634];
         assert_close("O", &values(&o), &expected, 1e-12);
     }
@@ -68,7 +68,7 @@ fn a_strong_decay_over_a_long_row_stays_in_range() {
     // −log α = 5 at every token: over 200 tokens the split form without safe chunks would meet e^1000.
     let long = |x: f64| Tensor::<4>::full([1, 1, 200, 3], x, (&device(), DType::F32));
     let terms = Fading { q: long(1.0), k: long(1.0), v: long(1.0), log_decay: long(-5.0) };
-    let (o, state) = fading(&terms, None, safe_chunk(64, 5.0), Pairs::Split);
+    let (o, state) = fading(terms, None, safe_chunk(64, 5.0), Pairs::Split);
     // Geometric sums: Σ e^(−5 n) over three channels.
     let expected = 3.0 / (1.0 - (-5f64).exp());
     assert_close("last", &values(&o)[597..], &[expected; 3], 1e-6);

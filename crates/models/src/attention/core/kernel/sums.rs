@@ -8,7 +8,10 @@
 //! quadratic form, one of a single token the recurrence; what autodiff keeps is a matrix per chunk, never one per token.
 use burn::tensor::Tensor;
 
-use crate::attention::features::Scaled;
+use crate::{
+    attention::{core::chunks::Chunks, features::Scaled},
+    kernel::scan,
+};
 
 /// A logarithm that stands for that of 0: finite, so that the difference of two is 0 and not NaN.
 const NOTHING: f64 = -1e30;
@@ -47,7 +50,7 @@ impl Sum {
             let b = b * (log - largest.clone()).exp();
             return Self { total: b.swap_dims(2, 3).matmul(w), shift: Some(largest) };
         };
-        let shift = larger(before.clone(), largest);
+        let shift = before.clone().max_pair(largest);
         let b = b * (log - shift.clone()).exp();
         let total = total * (before - shift.clone()).exp() + b.swap_dims(2, 3).matmul(w);
         Self { total, shift: Some(shift) }
@@ -105,57 +108,48 @@ pub fn full(terms: Terms, quadratic: bool) -> Scaled {
 ///
 /// # Panics
 /// If there are no tokens or not as many queries as keys.
-pub fn causal(terms: Terms, mut state: Option<Sum>, chunk: usize) -> (Scaled, Sum) {
+pub fn causal(terms: Terms, state: Option<Sum>, chunk: usize) -> (Scaled, Sum) {
     let Terms { a, b, w, log } = terms;
-    let [_, _, length, _] = a.dims();
-    assert!(length > 0 && b.dims()[2] == length, "a causal sum has as many queries as keys, and at least one");
-    let (mut values, mut scales) = (Vec::new(), Vec::new());
-    for start in (0..length).step_by(chunk.max(1)) {
-        let size = chunk.min(length - start);
-        let part = |x: &Tensor<4>| if size == length { x.clone() } else { x.clone().narrow(2, start, size) };
-        let (a, b, w) = (part(&a), part(&b), part(&w));
-        let log = log.as_ref().map(part);
-        let pairs = a.clone().matmul(b.clone().swap_dims(2, 3));
-        let (own, scale) = match &log {
-            None => (lower(pairs).matmul(w.clone()), None),
-            Some(log) => {
-                let so_far = log.clone().cummax(2);
-                let so_far = match state.as_ref().and_then(|state| state.shift.clone()) {
-                    None => so_far,
-                    Some(shift) => larger(so_far.clone(), shift.expand(so_far.dims())),
-                };
-                // Later keys have no say, however large: their exponent is cut before it can overflow.
-                let factor = (log.clone().swap_dims(2, 3) - so_far.clone()).clamp_max(0.0).exp();
-                (lower(pairs * factor).matmul(w.clone()), Some(so_far))
-            }
-        };
-        values.push(match &state {
-            None => own,
-            Some(state) => {
-                let before = state.read(a);
-                own + match (before.log_scale, &scale) {
-                    (Some(shift), Some(scale)) => before.values * (shift - scale.clone()).exp(),
-                    _ => before.values,
-                }
-            }
-        });
-        scales.extend(scale);
-        state = Some(Sum::add(state, b, w, log));
-    }
-    let log_scale = (!scales.is_empty()).then(|| joined(scales));
-    (Scaled { values: joined(values), log_scale }, state.expect("at least one chunk"))
+    let ([_, _, _, f], [_, _, _, e]) = (a.dims(), w.dims());
+    let chunks = Chunks::of(&a, chunk);
+    assert!(b.dims()[2] == chunks.length, "a causal sum has as many queries as keys");
+    let (start, shift) = match state {
+        Some(Sum { total, shift }) => (total.reshape([chunks.batch(), f, e]), shift),
+        None => (Tensor::zeros([chunks.batch(), f, e], (&a.device(), a.dtype())), None),
+    };
+    let Some(log) = log else {
+        let factors = Tensor::ones([chunks.batch(), chunks.count, 1], (&a.device(), a.dtype()));
+        let (values, total) = chunks.summed(a, b, w, factors, start);
+        return (Scaled::plain(values), Sum { total, shift: None });
+    };
+
+    let (a, b, w) = (chunks.split(a, 0.0), chunks.split(b, 0.0), chunks.split(w, 0.0));
+    let pairs = a.clone().matmul(b.clone().swap_dims(2, 3));
+    let log = chunks.split(log, NOTHING);
+    let shift = match shift {
+        Some(shift) => shift.reshape([chunks.batch(), 1, 1, 1]),
+        None => Tensor::full([chunks.batch(), 1, 1, 1], NOTHING, (&a.device(), a.dtype())),
+    };
+    // The largest l so far: before each chunk, after it, and at each of its tokens.
+    let ends = Tensor::cat(vec![shift, log.clone().max_dim(2)], 1).cummax(1);
+    let (before, after) = (ends.clone().narrow(1, 0, chunks.count), ends.clone().narrow(1, 1, chunks.count));
+    let so_far = log.clone().cummax(2);
+    let so_far = so_far.clone().max_pair(before.clone().expand(so_far.dims()));
+
+    // Later keys have no say, however large: their exponent is cut before it can overflow.
+    let factor = (log.clone().swap_dims(2, 3) - so_far.clone()).clamp_max(0.0).exp();
+    let own = lower(pairs * factor).matmul(w.clone());
+    let added = (b * (log - after.clone()).exp()).swap_dims(2, 3).matmul(w);
+    let (states, last) = chunks.carried(scan(added, (before.clone() - after).exp(), start));
+    let values = own + a.matmul(states) * (before - so_far.clone()).exp();
+    let shift = chunks.state(ends.narrow(1, chunks.count, 1));
+    (
+        Scaled { values: chunks.joined(values), log_scale: Some(chunks.joined(so_far)) },
+        Sum { total: last, shift: Some(shift) },
+    )
 }
 
 /// Pairs of which the key does not come after the query.
 pub(in crate::attention) fn lower(pairs: Tensor<4>) -> Tensor<4> {
     if pairs.dims()[2] == 1 { pairs } else { pairs.tril(0) }
-}
-
-/// Chunks one after the other.
-pub(in crate::attention) fn joined(mut chunks: Vec<Tensor<4>>) -> Tensor<4> {
-    if chunks.len() == 1 { chunks.remove(0) } else { Tensor::cat(chunks, 2) }
-}
-
-fn larger(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    a.max_pair(b)
 }

@@ -28,6 +28,11 @@ pub trait Fade: Debug {
     /// Logarithms of the factors on the state before each token, at most 0: `[rows or 1, heads, length, 1 or d_head]` for the
     /// layer's input `x: [rows, length, d_model]`.
     fn log_decay(&self, x: &Tensor<3>) -> Tensor<4>;
+
+    /// What −[`log_decay`](Self::log_decay) never exceeds, if that is known.
+    fn largest(&self) -> f64 {
+        f64::INFINITY
+    }
 }
 
 /// `log sigmoid(y) / tau`: the logarithm of a factor in (0, 1), from `[rows, length, heads · width]` to

@@ -40,4 +40,8 @@ impl Fade for Retention {
         let logs = TensorData::new(logs, [1, self.n_heads, 1, 1]);
         Tensor::<4>::from_data(logs, (&x.device(), x.dtype())).expand([1, self.n_heads, length, 1])
     }
+
+    fn largest(&self) -> f64 {
+        -(-1.0 / 32.0f64).ln_1p()
+    }
 }
