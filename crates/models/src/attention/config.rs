@@ -12,7 +12,7 @@ use serde::{
     },
 };
 
-use super::{CoreConfig, GateConfig, LognConfig, PatternConfig, PresetConfig, QkNorm};
+use super::{CoreConfig, GateConfig, LocalConvConfig, LognConfig, PatternConfig, PresetConfig, QkNorm};
 use crate::{
     Invalid,
     position::{PositionConfig, Stage},
@@ -66,6 +66,9 @@ pub struct AttentionConfig {
     /// A gate on what the heads give.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateConfig>,
+    /// A convolution over the values of near tokens that is added to what the heads give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_conv: Option<LocalConvConfig>,
     /// Whether queries and keys are one projection.
     pub shared_qk: bool,
     /// Rank of the query and of the key projection; full if left out.
@@ -97,6 +100,7 @@ impl Default for AttentionConfig {
             logn: None,
             qk_norm: QkNorm::None,
             gate: None,
+            local_conv: None,
             shared_qk: false,
             rank_qk: None,
             rank_v: None,
@@ -120,6 +124,7 @@ const SLOTS: &[&str] = &[
     "logn",
     "qk_norm",
     "gate",
+    "local_conv",
     "shared_qk",
     "rank_qk",
     "rank_v",
@@ -167,7 +172,12 @@ impl AttentionConfig {
         self.check_heads(fit.d_model)?;
         self.check_core(fit)?;
         self.check_position(fit)?;
-        self.check_pattern(fit)
+        self.check_pattern(fit)?;
+        let causal = self.pattern_in(fit.causal).is_causal();
+        self.local_conv
+            .as_ref()
+            .map_or(Ok(()), |conv| conv.check(causal))
+            .map_err(|invalid| inside("local_conv", invalid))
     }
 
     fn check_heads(&self, d_model: usize) -> Result<(), Invalid> {
@@ -407,6 +417,7 @@ mod tests {
             scale: Some(1.0),
             logn: Some(LognConfig::default()),
             gate: Some(GateConfig::default()),
+            local_conv: Some(LocalConvConfig::default()),
             rank_qk: Some(1),
             rank_v: Some(1),
             ..Default::default()

@@ -6,8 +6,9 @@ use burn::{
 use kiln_activations::{Ctx, Init};
 
 use super::{
-    Around, AttentionConfig, Core, CoreInit, Gate, HeadNorm, Heads, Pattern, QkNorm, Scale, Scope, Side, State,
-    state::Remember,
+    Around, AttentionConfig, Core, CoreInit, Gate, HeadNorm, Heads, LocalConv, Pattern, QkNorm, Scale, Scope, Side,
+    State,
+    state::{Remember, tensor_bytes},
 };
 use crate::{
     block::{Draw, Linear},
@@ -56,10 +57,14 @@ impl AttentionConfig {
                 .then(|| Scale::new(init, heads, scale, self.learn_scale || unit, unit, self.logn)),
             core: self.core.init(&core),
             position: self.position.init(&place),
+            local_conv: self
+                .local_conv
+                .as_ref()
+                .map(|conv| conv.init(&init.child("local_conv"), d_model, [heads, d_value])),
             gate: self.gate.map(|gate| Gate::new(&init.child("gate"), gate, d_model, heads, d_value)),
             n_heads: heads,
             kv_heads,
-            any_queries: properties.any_queries,
+            any_queries: properties.any_queries && self.local_conv.is_none(),
             exact_step: properties.exact_step,
         }
     }
@@ -68,7 +73,7 @@ impl AttentionConfig {
 /// Multi-head attention.
 /// ```text
 /// q = x W_q,  k = x W_k,  v = x W_v      norms, positions and scale act on q and k of each head
-/// y = [o_1, …, o_H] W_o + b_o            o = gate ⊙ core(q, k, v)
+/// y = [o_1, …, o_H] W_o + b_o            o = gate ⊙ (core(q, k, v) + local_conv(v))
 /// ```
 /// With the core `scores` that is `o_h = normalizer(q_h k_hᵀ / √d_head) v_h`.
 ///
@@ -101,7 +106,9 @@ pub struct Attention {
     pub core: Core,
     /// How queries and keys, or their scores, know their places.
     pub position: Position,
-    /// Gates what the core gives.
+    /// Adds near values to what the core gives.
+    pub local_conv: Option<LocalConv>,
+    /// Gates what the heads give.
     pub gate: Option<Gate>,
     n_heads: usize,
     kv_heads: usize,
@@ -116,19 +123,26 @@ pub struct LayerState {
     pub core: State,
     /// Angles that depend on the tokens so far.
     pub angles: Option<Angles>,
+    /// The last values, for the local convolution: `[rows, kernel − 1, n_heads · d_value]`.
+    pub tail: Option<Tensor<3>>,
 }
 
 impl Remember for LayerState {
     fn select(self, rows: &Tensor<1, Int>) -> Self {
-        Self { core: self.core.select(rows), angles: self.angles.map(|angles| angles.select(rows)) }
+        Self {
+            core: self.core.select(rows),
+            angles: self.angles.map(|angles| angles.select(rows)),
+            tail: self.tail.map(|tail| tail.select(0, rows.clone())),
+        }
     }
 
     fn reset(self) -> Self {
-        Self { core: self.core.reset(), angles: None }
+        Self { core: self.core.reset(), angles: None, tail: None }
     }
 
     fn bytes(&self) -> usize {
-        self.core.bytes() + self.angles.as_ref().map_or(0, Angles::bytes)
+        let tail = self.tail.as_ref().map_or(0, tensor_bytes);
+        self.core.bytes() + self.angles.as_ref().map_or(0, Angles::bytes) + tail
     }
 }
 
@@ -156,8 +170,9 @@ impl Attention {
         let heads = self.heads(&queries, &keys, scope);
         let (rotation, _) = self.position.rotation(&keys, scope, None);
         let around = Around { scope, rotation: rotation.as_ref(), position: &*self.position, x: &queries };
+        let near = self.local_conv.as_ref().map(|conv| conv.forward(heads.clone(), &keys, scope, None).0);
         let mixed = self.core.forward(heads, &around, &ctx.child("core"));
-        self.merged(mixed, &queries)
+        self.merged(mixed, near, &queries)
     }
 
     /// Whether tokens may come one after the other, with what all at once would give.
@@ -167,7 +182,7 @@ impl Attention {
 
     /// The state before the first token of `rows` sequences.
     pub fn state(&self, rows: usize) -> LayerState {
-        LayerState { core: self.core.state(rows, self.kv_heads), angles: None }
+        LayerState { core: self.core.state(rows, self.kv_heads), angles: None, tail: None }
     }
 
     /// What new tokens get that come after `state`, and the state after them: [`Attention::forward`] in pieces.
@@ -186,8 +201,10 @@ impl Attention {
         let heads = self.heads(&x, &x, &scope);
         let (rotation, angles) = self.position.rotation(&x, &scope, state.angles);
         let around = Around { scope: &scope, rotation: rotation.as_ref(), position: &*self.position, x: &x };
+        let near = self.local_conv.as_ref().map(|conv| conv.forward(heads.clone(), &x, &scope, state.tail));
+        let (near, tail) = near.map_or((None, None), |(near, tail)| (Some(near), tail));
         let (mixed, core) = self.core.extend(heads, state.core, &around, &ctx.child("core"));
-        (self.merged(mixed, &x), LayerState { core, angles })
+        (self.merged(mixed, near, &x), LayerState { core, angles, tail })
     }
 
     fn heads(&self, queries: &Tensor<3>, keys: &Tensor<3>, scope: &Scope) -> Heads {
@@ -216,7 +233,11 @@ impl Attention {
         Heads { q, k: normed(k, &self.key_norm), v }
     }
 
-    fn merged(&self, mixed: Tensor<4>, x: &Tensor<3>) -> Tensor<3> {
+    fn merged(&self, mixed: Tensor<4>, near: Option<Tensor<4>>, x: &Tensor<3>) -> Tensor<3> {
+        let mixed = match near {
+            Some(near) => mixed + near,
+            None => mixed,
+        };
         let mixed = match &self.gate {
             Some(gate) => gate.forward(mixed, x),
             None => mixed,

@@ -165,6 +165,11 @@ impl Scope {
         matches!(self.pattern, Pattern::Causal)
     }
 
+    /// Whether no query sees a later key.
+    pub fn looks_back(&self) -> bool {
+        matches!(self.pattern, Pattern::Causal | Pattern::Window { .. })
+    }
+
     /// The choice of keys for each row of scores, `[rows · heads · queries, keys]`.
     pub fn keep(&self, [rows, heads, queries, keys]: [usize; 4]) -> Keep {
         let hidden = self.keys.kept.is_some() || self.keys.documents.is_some();

@@ -21,6 +21,7 @@ mod kernel;
 mod laws;
 mod nystrom;
 mod padding;
+mod ratio;
 mod scores;
 #[cfg(test)]
 mod testing;
@@ -38,6 +39,7 @@ pub use nystrom::{
     SegmentsConfig, Summarise, Summary,
 };
 pub(super) use padding::zeroed;
+pub use ratio::{Numerator, Ratio, RatioConfig};
 pub use scores::{Scores, ScoresConfig};
 
 registry! {
@@ -50,6 +52,7 @@ registry! {
     "centred" => Centred(CentredConfig),
     "nystrom" => Nystrom(NystromConfig),
     "gaussian" => Gaussian(GaussianConfig),
+    "ratio" => Ratio(RatioConfig),
 }
 
 impl Default for CoreConfig {

@@ -160,7 +160,7 @@ impl LocalConv {
         let v = v.swap_dims(1, 2).reshape([rows, length, channels]);
         let (y, tail) = match self.grid {
             Some(grid) => (self.on_grid(v, taps, grid), None),
-            None => self.in_row(v, taps, scope.is_causal(), past),
+            None => self.in_row(v, taps, scope.looks_back(), past),
         };
         (y.reshape([rows, length, n_heads, d_value]).swap_dims(1, 2), tail)
     }

@@ -4,19 +4,39 @@ use kiln_registry::registry;
 use super::AttentionConfig;
 
 mod attn;
+mod cosformer;
 mod gated_attn;
+mod gaussian_attn;
+mod gla;
 mod gqa;
+mod inline;
+mod linear_attn;
 mod logn_scale;
+mod mala;
+mod performer;
 mod qk_norm;
+mod recurrent_softmax;
+mod retention;
 mod sliding_window;
+mod soft;
 mod swat;
 
 pub use attn::AttnConfig;
+pub use cosformer::CosformerConfig;
 pub use gated_attn::GatedAttnConfig;
+pub use gaussian_attn::GaussianAttnConfig;
+pub use gla::GlaConfig;
 pub use gqa::GqaConfig;
+pub use inline::InlineConfig;
+pub use linear_attn::LinearAttnConfig;
 pub use logn_scale::LognScaleAttentionConfig;
+pub use mala::MalaConfig;
+pub use performer::PerformerConfig;
 pub use qk_norm::QkNormConfig;
+pub use recurrent_softmax::RecurrentSoftmaxConfig;
+pub use retention::RetentionAttnConfig;
 pub use sliding_window::SlidingWindowConfig;
+pub use soft::SoftConfig;
 pub use swat::SwatConfig;
 
 registry! {
@@ -29,6 +49,16 @@ registry! {
     "sliding_window" => SlidingWindow(SlidingWindowConfig),
     "gated_attn" => GatedAttn(GatedAttnConfig),
     "swat" => Swat(SwatConfig),
+    "linear_attn" => LinearAttn(LinearAttnConfig),
+    "performer" => Performer(PerformerConfig),
+    "cosformer" => Cosformer(CosformerConfig),
+    "gla" => Gla(GlaConfig),
+    "retention" => Retention(RetentionAttnConfig),
+    "inline" => Inline(InlineConfig),
+    "mala" => Mala(MalaConfig),
+    "soft" => Soft(SoftConfig),
+    "gaussian_attn" => GaussianAttn(GaussianAttnConfig),
+    "recurrent_softmax" => RecurrentSoftmax(RecurrentSoftmaxConfig),
 }
 
 /// A named filling of the slots.

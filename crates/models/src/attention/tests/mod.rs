@@ -48,6 +48,7 @@ fn all() -> Vec<(String, AttentionConfig)> {
         ("low rank", json!({ "rank_qk": 2, "rank_v": 3 })),
         ("one projection", json!({ "shared_qk": true })),
         ("biases", json!({ "bias": true })),
+        ("local convolution", json!({ "local_conv": { "kernel": 3 }, "pattern": "causal" })),
         ("head gate", json!({ "gate": { "per_head": true, "activation": "silu" } })),
         ("prefix", json!({ "pattern": { "name": "prefix", "length": 3 } })),
         ("local", json!({ "pattern": { "name": "local", "radius": 2 } })),
