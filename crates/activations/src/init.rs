@@ -82,6 +82,20 @@ impl Init {
         self.stored(vec![value; shape.iter().product()], shape)
     }
 
+    /// Given values that are kept in records and never trained.
+    ///
+    /// # Panics
+    /// If there are not as many values as the shape says.
+    pub fn frozen<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Param<Tensor<D>> {
+        let tensor = Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype));
+        Param::initialized(ParamId::new(), tensor).set_require_grad(false)
+    }
+
+    /// The draws of what is no parameter, under a name of its own.
+    pub fn draws(&self, name: &str) -> Draws {
+        self.stream.child(name).at(0)
+    }
+
     fn stored<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Param<Tensor<D>> {
         let tensor = Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype));
         let tensor = if self.device.is_autodiff() { tensor.require_grad() } else { tensor };

@@ -3,6 +3,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`net`] | whole networks, chosen by `[model] name` |
+//! | [`head`] | from their last hidden vectors to logits, chosen by `head` in `[model]` |
 //! | [`block`] | the layers that networks are made of |
 //! | [`attention`] | mixing of positions, around any normalizer of `kiln-activations` |
 //! | [`position`] | how a network knows where a token stands |
@@ -19,6 +20,7 @@
 mod ask;
 pub mod attention;
 pub mod block;
+pub mod head;
 mod input;
 mod invalid;
 pub mod kernel;
@@ -30,6 +32,7 @@ mod precision;
 mod testing;
 
 pub use ask::{Ask, At};
+pub use head::{Head, HeadConfig};
 pub use input::{Input, InputSpec, Io};
 pub use invalid::Invalid;
 pub use net::{Answers, Model, ModelConfig, Network, NetworkConfig};

@@ -42,7 +42,7 @@ pub trait Entry {
 /// - `object T, init(Args);` adds `Config::init(args) -> Box<dyn T>` through each params struct's inherent
 ///   `init(&self, args)` that returns an implementor of `T`.
 /// - `config C("kind"): dyn T;` is for entries whose parameters are all there is to them: each params struct
-///   implements `T` itself and the config enum dereferences to `dyn T`. It combines with `module`.
+///   implements `T` itself and the config enum dereferences to `dyn T`, mutably too. It combines with `module`.
 ///
 /// The calling crate needs `serde`, `schemars` (and `burn` for `module`) among its dependencies.
 #[macro_export]
@@ -63,6 +63,12 @@ macro_rules! registry {
         impl std::ops::Deref for $config {
             type Target = dyn $own;
             fn deref(&self) -> &Self::Target {
+                match self { $(Self::$variant(params) => params),+ }
+            }
+        }
+
+        impl std::ops::DerefMut for $config {
+            fn deref_mut(&mut self) -> &mut Self::Target {
                 match self { $(Self::$variant(params) => params),+ }
             }
         }
@@ -105,6 +111,12 @@ macro_rules! registry {
         impl std::ops::Deref for $config {
             type Target = dyn $trait;
             fn deref(&self) -> &Self::Target {
+                match self { $(Self::$variant(params) => params),+ }
+            }
+        }
+
+        impl std::ops::DerefMut for $config {
+            fn deref_mut(&mut self) -> &mut Self::Target {
                 match self { $(Self::$variant(params) => params),+ }
             }
         }

@@ -60,6 +60,7 @@ mod tests;
 
 pub use elementary::Elementary;
 pub(crate) use gumbel::fill_gumbel;
+pub(crate) use isa::{Job, run as in_vectors};
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};

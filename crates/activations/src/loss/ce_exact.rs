@@ -7,7 +7,7 @@ use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, TargetKind, by_rows, composed as parts};
 use crate::{
     Init,
     kernel::{NllBack, NllRow, Precision, Real, RowNll, lanes},
@@ -59,20 +59,13 @@ impl Objective for CeExact {
         self.dtype
     }
 
+    fn targets(&self) -> &'static [TargetKind] {
+        &[TargetKind::Classes]
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
-        let Target::Classes(classes) = target;
-        let own = composed::at_class(logits.clone(), classes);
-        let masked = logits.clone().detach().equal_elem(f64::NEG_INFINITY);
-        let masked = masked.bool_or(composed::is_class(classes, &logits));
-        // d = ln Σ exp of the rivals − z_y; −∞ without any.
-        let max = logits.clone().detach().mask_fill(masked.clone(), f64::NEG_INFINITY).max_dim(1);
-        let max = max.clone().mask_fill(max.equal_elem(f64::NEG_INFINITY), 0.0);
-        let sum = (logits - max.clone()).mask_fill(masked, f64::NEG_INFINITY).exp().sum_dim(1).squeeze_dim::<1>(1);
-        let alone = sum.clone().detach().equal_elem(0.0);
-        let d = sum.mask_fill(alone.clone(), 1.0).log() + max.squeeze_dim::<1>(1) - own;
-        // softplus; its branch not taken stays finite.
-        let softplus = d.clone().clamp_min(0.0) + composed::log_1p(d.abs().neg().exp());
-        softplus.mask_fill(alone, 0.0)
+        let (lead, alone) = parts::lead(logits, target.classes());
+        composed::softplus(lead).mask_fill(alone, 0.0).squeeze_dim(1)
     }
 }
 

@@ -4,7 +4,7 @@ use kiln_registry::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, TargetKind, by_rows, composed as parts, of_labelled};
 use crate::{
     Ctx, Init, Keep,
     normalizer::{Heads, Normalizer, NormalizerConfig, Rows},
@@ -41,13 +41,19 @@ impl CrossEntropyConfig {
 /// Cross entropy: minus the logarithm of the weight that a normalizer gives the target class.
 /// ```text
 /// L_i = −ln w_{i,y_i},   mean over the rows
+/// L_i = −Σ_j t_ij ln w_ij   of a distribution t,   −(1/|P|) Σ_{j∈P} ln w_ij   of labels P
 /// ```
+/// With labels through [`soft_topk`](crate::normalizer::SoftTopk) it is the soft top-k loss of Gupta et al. 2024,
+/// arXiv:2310.10636 (theirs has α = 2); through softmax the positives of a row compete with each other, which
+/// [`decoupled_softmax`](super::DecoupledSoftmax) avoids. The mean leaves out rows without labels.
+///
 /// # Shapes
-/// - logits: `[rows, classes]`; target: [`Target::Classes`]
+/// - logits: `[rows, classes]`; target: [`Target::Classes`], and of a map whose log weights have a kernel also
+///   [`Target::Soft`] and [`Target::Labels`]
 /// # Numerics
 /// Computed by the normalizer's own loss kernel, with its rounding: through softmax the loss and the target's gradient
 /// become exactly 0 once the sum absorbs the rivals (softmax collapse), at a margin set by the precision and the order
-/// of the sum.
+/// of the sum. Targets that are not classes take the map's log weights in the dtype of the loss.
 #[derive(Module, Debug)]
 pub struct CrossEntropy {
     /// The map.
@@ -64,6 +70,12 @@ pub struct CrossEntropy {
 
 impl Objective for CrossEntropy {
     fn forward(&self, logits: Tensor<2>, target: &Target) -> LossOutput {
+        if target.kind() != TargetKind::Classes {
+            let logits = logits.cast(self.dtype.dtype());
+            let log = self.normalizer.log_weights(logits.clone(), -1, None, &Ctx::eval(0, 0));
+            let log = log.expect("`check` lets only maps with a log form pass");
+            return of_labelled(parts::cross(target.shares(&logits), log), target);
+        }
         let kernel = self.normalizer.nll(self.sum).expect("`check` lets only maps with a log form pass");
         let row_params = self.normalizer.row_params(&logits, Heads::ONE);
         by_rows(self, logits, row_params, target, kernel)
@@ -77,12 +89,22 @@ impl Objective for CrossEntropy {
         self.sum
     }
 
+    fn targets(&self) -> &'static [TargetKind] {
+        let all = &[TargetKind::Classes, TargetKind::Soft, TargetKind::Labels];
+        // The log weights have one order of their sums.
+        let every = self.sum == SumOrder::default() && self.normalizer.log_kernel(&Ctx::eval(0, 0)).is_some();
+        if every { all } else { &all[..1] }
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
-        let Target::Classes(classes) = target;
         let params = self.normalizer.row_params(&logits, Heads::ONE);
         let rows = Rows { scores: logits, params, keep: &Keep::All };
-        let rows = self.normalizer.composed_nll(&rows, classes, &Ctx::eval(0, 0));
-        rows.expect("`check` lets only maps with a log form pass")
+        let ctx = Ctx::eval(0, 0);
+        let loss = match target {
+            Target::Classes(classes) => self.normalizer.composed_nll(&rows, classes, &ctx),
+            _ => self.normalizer.composed_log(&rows, &ctx).map(|log| parts::cross(target.shares(&rows.scores), log)),
+        };
+        loss.expect("`check` lets only maps with a log form pass")
     }
 
     fn check(&self) -> Result<(), String> {

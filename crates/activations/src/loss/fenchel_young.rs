@@ -5,7 +5,7 @@ use kiln_registry::{Entry, Tagged};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, by_rows};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, TargetKind, by_rows};
 use crate::{
     Ctx, Init, Keep,
     normalizer::{Heads, Normalizer, NormalizerConfig, Rows, composed::at_class},
@@ -93,8 +93,12 @@ impl Objective for FenchelYoung {
         self.sum
     }
 
+    fn targets(&self) -> &'static [TargetKind] {
+        &[TargetKind::Classes]
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
-        let Target::Classes(classes) = target;
+        let classes = target.classes();
         let params = self.normalizer.row_params(&logits, Heads::ONE);
         let rows = Rows { scores: logits.clone(), params, keep: &Keep::All };
         // At the maximum the weights' own gradient has no effect.

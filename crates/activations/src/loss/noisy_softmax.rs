@@ -71,7 +71,7 @@ impl NoisySoftmax {
     ///   [`Target::Classes`]
     ///
     /// # Panics
-    /// If the shapes do not fit each other or a target is not a class.
+    /// If the shapes do not fit each other, the target is no class per row or one of them is not a class.
     pub fn loss(
         &self,
         features: Tensor<2>,
@@ -84,8 +84,7 @@ impl NoisySoftmax {
         let xi: Vec<f64> = (0..logits.dims()[0]).map(|_| draws.normal().abs()).collect();
         let shape = [xi.len()];
         let xi = Tensor::from_data(TensorData::new(xi, shape), (&logits.device(), logits.dtype()));
-        let Target::Classes(classes) = target;
-        let lowered = self.lowered(features, weight, logits, classes.clone(), xi);
+        let lowered = self.lowered(features, weight, logits, target.classes().clone(), xi);
         softmax_cross_entropy(dtype).forward(lowered, target)
     }
 

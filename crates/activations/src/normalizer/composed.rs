@@ -75,7 +75,7 @@ pub(crate) fn softplus_above_ln_2(x: Tensor<2>) -> Tensor<2> {
 }
 
 /// Which entry of each row is its class (`[rows, n]`, the shape of `like`).
-pub(crate) fn is_class(classes: &Tensor<1, Int>, like: &Tensor<2>) -> Tensor<2, Bool> {
+pub fn is_class(classes: &Tensor<1, Int>, like: &Tensor<2>) -> Tensor<2, Bool> {
     let [rows, n] = like.dims();
     let place = Tensor::<1, Int>::arange(0..n as i64, &like.device()).cast(classes.dtype());
     place.unsqueeze_dim::<2>(0).expand([rows, n]).equal(classes.clone().unsqueeze_dim::<2>(1).expand([rows, n]))

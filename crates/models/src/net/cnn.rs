@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
+    Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{Conv, Draw, Filters, Linear, dropout},
+    head::{Ends, Site},
     kernel::Epilogue,
 };
 
@@ -37,10 +38,13 @@ pub struct CnnConfig {
     pub hidden: Vec<usize>,
     /// The function after each convolution and each dense hidden layer.
     pub activation: PointwiseConfig,
-    /// Share of the values that reach the output layer set to 0 while training.
+    /// Share of the values that reach the head set to 0 while training.
     #[serde(deserialize_with = "range::below_one")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub dropout: f64,
+    /// What turns the last hidden layer into logits; a linear head is the layer `output`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// How first values are drawn.
     pub init: CnnInit,
     /// Number format of parameters and hidden states.
@@ -83,6 +87,7 @@ impl CnnConfig {
             hidden: vec![1024],
             activation: PointwiseConfig::default(),
             dropout: 0.5,
+            head: HeadConfig::default(),
             init: CnnInit::Truncated,
             dtype: Precision::F32,
         }
@@ -169,17 +174,31 @@ impl NetworkConfig for CnnConfig {
         }
         self.pooling.check().map_err(|message| Invalid::new("pooling", message))?;
         let advice = "use fewer convolutions, smaller filters or windows, or larger images";
-        self.features([channels, height, width])
+        let features = self
+            .features([channels, height, width])
             .map_err(|message| Invalid::new("channels", format!("{message}; {advice}")))?;
-        Ok(())
+        self.head.fits(&self.site(features, io))
     }
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
     }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
+    }
 }
 
 impl CnnConfig {
+    /// Where the head stands, behind a last map of so many values.
+    fn site(&self, map: usize, io: &Io) -> Site {
+        let draw = match self.init {
+            CnnInit::Uniform => Draw::Uniform,
+            CnnInit::Truncated => Draw::Truncated,
+        };
+        Site { features: self.hidden.last().copied().unwrap_or(map), outputs: io.outputs, bias: true, draw }
+    }
+
     /// The network.
     ///
     /// # Panics
@@ -187,14 +206,13 @@ impl CnnConfig {
     pub fn init(&self, (io, init): (&Io, &Init)) -> Cnn {
         let InputSpec::Image { channels, height, width } = io.input else { panic!("cnn takes no {}", io.input) };
         let features = self.features([channels, height, width]).unwrap_or_else(|message| panic!("{message}"));
-        let draw = match self.init {
-            CnnInit::Uniform => Draw::Uniform,
-            CnnInit::Truncated => Draw::Truncated,
-        };
+        let site = self.site(features, io);
+        let draw = site.draw;
         let part = |part: &str, i: usize| init.child(part).child(&i.to_string());
         let sizes: Vec<usize> = [features].into_iter().chain(self.hidden.iter().copied()).collect();
         let convolutions = self.filters(channels).enumerate();
         let hidden = sizes.windows(2).enumerate();
+        let (output, head) = self.head.ends(&site, init, "output");
         Cnn {
             convolutions: convolutions
                 .map(|(i, filters)| Conv::new(&part("convolutions", i), filters, true, draw))
@@ -202,7 +220,8 @@ impl CnnConfig {
             pooling: self.pooling.init(&init.child("pooling")),
             hidden: hidden.map(|(i, pair)| Linear::new(&part("hidden", i), [pair[0], pair[1]], true, draw)).collect(),
             activation: self.activation.init(&init.child("activation")),
-            output: Linear::new(&init.child("output"), [sizes[sizes.len() - 1], io.outputs], true, draw),
+            output,
+            head,
             dropout: self.dropout,
         }
     }
@@ -212,7 +231,7 @@ impl CnnConfig {
 /// ```text
 /// m_l = pool(φ(conv_l(m_{l−1}))),   m_0 = the image
 /// h_l = φ(h_{l−1} W_l + b_l),       h_0 = the values of the last map
-/// z = drop(h) W + b
+/// z = drop(h) W + b, or another head of drop(h)
 /// ```
 /// # Shapes
 /// - input: `Image [rows, channels, height, width]`; logits: `[rows, outputs]`
@@ -227,8 +246,10 @@ pub struct Cnn {
     pub hidden: Vec<Linear>,
     /// φ
     pub activation: Pointwise,
-    /// `[width, outputs]`
-    pub output: Linear,
+    /// `[width, outputs]`, with the linear head.
+    pub output: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
     dropout: f64,
 }
 
@@ -248,7 +269,8 @@ impl Network for Cnn {
             ctx.child("hidden").child(&i.to_string()).record("block", &Keep::All, || h.clone());
             h
         });
-        self.output.forward(dropout(h, self.dropout, &ctx.child("dropout")), Epilogue::None)
+        let h = dropout(h, self.dropout, &ctx.child("dropout"));
+        self.ends().answer(h, ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -256,7 +278,13 @@ impl Network for Cnn {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output.weight.val().transpose())
+        self.ends().unembedding()
+    }
+}
+
+impl Cnn {
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output.as_ref(), head: self.head.as_ref() }
     }
 }
 

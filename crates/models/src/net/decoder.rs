@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answers, InitScheme, Network, NetworkConfig, stack};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
+    Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     attention::{AttentionConfig, Fit, LayerState, Pattern, PatternConfig, Remember, Side, inside},
     block::{Embedding, LayerNorm, Linear, Norm, TransformerBlock},
+    head::{Ends, Site},
     kernel::Epilogue,
     position::{LearnedConfig, Place, Position, PositionConfig, Stage},
 };
@@ -46,8 +47,11 @@ pub struct DecoderConfig {
     pub dropout: f64,
     /// Biases of the feed-forward network.
     pub bias: bool,
-    /// Bias of the output layer.
+    /// Bias of the linear head.
     pub output_bias: bool,
+    /// What turns the vectors that are read into logits; a linear head is the layer `output`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// How first values are drawn.
     pub init: InitScheme,
     /// Standard deviation of the token vectors' first values; what `init` says if left out.
@@ -75,6 +79,7 @@ impl Default for DecoderConfig {
             dropout: 0.0,
             bias: true,
             output_bias: false,
+            head: HeadConfig::default(),
             init: InitScheme::Gpt,
             embedding_std: None,
             attention: AttentionConfig { bias: true, ..AttentionConfig::default() },
@@ -107,11 +112,15 @@ impl NetworkConfig for DecoderConfig {
         if self.embedding_std.is_some_and(|std| !(std > 0.0 && std.is_finite())) {
             return Err(Invalid::new("embedding_std", "expected a finite number above 0".into()));
         }
-        Ok(())
+        self.head.fits(&self.site(io))
     }
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
     }
 
     fn answers(&self) -> Answers {
@@ -134,6 +143,12 @@ pub(crate) fn check_positions(positions: &PositionConfig, length: usize) -> Resu
 }
 
 impl DecoderConfig {
+    /// Where the head stands.
+    fn site(&self, io: &Io) -> Site {
+        let (draw, _) = self.init.draws(self.d_model, self.n_layers);
+        Site { features: self.d_model, outputs: io.outputs, bias: self.output_bias, draw }
+    }
+
     /// The network.
     ///
     /// # Panics
@@ -164,19 +179,21 @@ impl DecoderConfig {
             length,
         };
         let place = Place { length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") };
+        let (output, head) = self.head.ends(&self.site(io), init, "output");
         Decoder {
             embedding,
             items,
             positions: self.positions.init(&place),
             blocks: trunk.blocks(init),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
-            output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
+            output,
+            head,
             pattern: self.attention.pattern_in(true),
         }
     }
 }
 
-/// A decoder transformer with an untied output layer.
+/// A decoder transformer with an untied head.
 ///
 /// # Shapes
 /// - input: `Tokens [rows, length]`, `TokenSums` of as many, or `Items [rows, length, features]`; logits: `[answers, outputs]`
@@ -192,8 +209,10 @@ pub struct Decoder {
     pub blocks: Vec<TransformerBlock>,
     /// The norm after the last block, with [`Norm::Pre`] only.
     pub norm: Option<LayerNorm>,
-    /// `[d_model, outputs]`
-    pub output: Linear,
+    /// `[d_model, outputs]`, with the linear head.
+    pub output: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
     #[module(skip)]
     pattern: PatternConfig,
 }
@@ -210,7 +229,7 @@ impl Network for Decoder {
         };
         let scope = stack::scope(&self.pattern, side, tokens);
         let x = stack::run(&self.blocks, x, stack::read_for(ask), &scope, ctx);
-        self.logits(stack::answers(x, ask))
+        self.logits(stack::answers(x, ask), ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -218,7 +237,7 @@ impl Network for Decoder {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output.weight.val().transpose())
+        self.ends().unembedding()
     }
 }
 
@@ -298,7 +317,7 @@ impl Decoder {
             layers.push(layer);
         }
         let [_, _, d_model] = x.dims();
-        let logits = self.logits(x.reshape([rows * new, d_model]));
+        let logits = self.logits(x.reshape([rows * new, d_model]), &Ask::row(), ctx);
         let [_, outputs] = logits.dims();
         (logits.reshape([rows, new, outputs]), DecoderState { layers, length, padding })
     }
@@ -332,12 +351,16 @@ impl Decoder {
         }
     }
 
-    fn logits(&self, x: Tensor<2>) -> Tensor<2> {
+    fn logits(&self, x: Tensor<2>, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
         let x = match &self.norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        self.output.forward(x, Epilogue::None)
+        self.ends().answer(x, ask, ctx)
+    }
+
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output.as_ref(), head: self.head.as_ref() }
     }
 }
 

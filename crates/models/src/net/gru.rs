@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answers, Network, NetworkConfig};
 use crate::{
-    Ask, At, Input, InputSpec, Invalid, Io, Precision,
+    Ask, At, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{Draw, Embedding, Gru, GruSpec, Linear, Reset, dropout},
-    kernel::Epilogue,
+    head::{Ends, Site},
 };
 
 /// Parameters of [`GruClassifier`].
@@ -36,6 +36,9 @@ pub struct GruConfig {
     #[serde(deserialize_with = "range::below_one")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub input_dropout: f64,
+    /// What turns the state into logits; a linear head is the layer `output`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -52,6 +55,7 @@ impl GruConfig {
             reset: Reset::Before,
             gate_bias: 1.0,
             input_dropout: 0.15,
+            head: HeadConfig::default(),
             dtype: Precision::F32,
         }
     }
@@ -96,12 +100,16 @@ impl NetworkConfig for GruConfig {
                     format!("only tokens have vectors of their own, and the data gives {}; leave it out", io.input);
                 Err(Invalid::new("embedding", message))
             }
-            _ => Ok(()),
+            _ => self.head.fits(&self.site(io)),
         }
     }
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
     }
 
     fn answers(&self) -> Answers {
@@ -110,6 +118,11 @@ impl NetworkConfig for GruConfig {
 }
 
 impl GruConfig {
+    /// Where the head stands.
+    fn site(&self, io: &Io) -> Site {
+        Site { features: self.width, outputs: io.outputs, bias: true, draw: Draw::Uniform }
+    }
+
     /// The network; token vectors are drawn from `N(0, 1)`.
     ///
     /// # Panics
@@ -123,10 +136,12 @@ impl GruConfig {
             reset: self.reset,
             gate_bias: self.gate_bias,
         };
+        let (output, head) = self.head.ends(&self.site(io), init, "output");
         GruClassifier {
             embedding: self.embedding.map(table),
             gru: Gru::new(&init.child("gru"), spec),
-            output: Linear::new(&init.child("output"), [self.width, io.outputs], true, Draw::Uniform),
+            output,
+            head,
             input_dropout: self.input_dropout,
             tokens: matches!(io.input, InputSpec::Tokens { .. } | InputSpec::TokenSums { .. }),
         }
@@ -149,13 +164,19 @@ pub struct GruClassifier {
     pub embedding: Option<Embedding>,
     /// The unit.
     pub gru: Gru,
-    /// `[width, outputs]`
-    pub output: Linear,
+    /// `[width, outputs]`, with the linear head.
+    pub output: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
     input_dropout: f64,
     tokens: bool,
 }
 
 impl GruClassifier {
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output.as_ref(), head: self.head.as_ref() }
+    }
+
     /// Every step's projected token, `[rows, 3 · width]`; `drop` drops values of a step.
     fn projected_tokens(
         &self,
@@ -219,7 +240,7 @@ impl Network for GruClassifier {
                 all.reshape([rows * length, width]).select(0, places.clone())
             }
         };
-        self.output.forward(state, Epilogue::None)
+        self.ends().answer(state, ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -228,7 +249,7 @@ impl Network for GruClassifier {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output.weight.val().transpose())
+        self.ends().unembedding()
     }
 }
 

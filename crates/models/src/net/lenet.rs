@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Cnn, CnnConfig, CnnInit, NetworkConfig, Padding};
-use crate::{Invalid, Io, Precision};
+use crate::{HeadConfig, Invalid, Io, Precision};
 
 /// A [`Cnn`] of LeNet's sizes.
 pub type LeNet = Cnn;
@@ -25,6 +25,9 @@ pub struct LeNetConfig {
     pub pooling: PoolingConfig,
     /// The function after each convolution and each hidden layer.
     pub activation: PointwiseConfig,
+    /// What turns the last hidden layer into logits.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -35,6 +38,7 @@ impl Default for LeNetConfig {
         Self {
             pooling: PoolingConfig::Avg(Default::default()),
             activation: PointwiseConfig::Tanh(Default::default()),
+            head: HeadConfig::default(),
             dtype: Precision::F32,
         }
     }
@@ -56,6 +60,7 @@ impl LeNetConfig {
             hidden: vec![120, 84],
             activation: self.activation.clone(),
             dropout: 0.0,
+            head: self.head.clone(),
             init: CnnInit::Uniform,
             dtype: self.dtype,
         }
@@ -82,6 +87,10 @@ impl NetworkConfig for LeNetConfig {
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
     }
 }
 

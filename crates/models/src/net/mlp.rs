@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
+    Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{Draw, Linear, Maxout, MaxoutConfig, dropout},
+    head::{self, Site},
     kernel::Epilogue,
 };
 
@@ -40,10 +41,13 @@ pub struct MlpConfig {
     #[serde(deserialize_with = "range::below_one", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub input_dropout: f64,
-    /// Factor on the logits.
+    /// Factor on the logits of the linear head.
     #[serde(deserialize_with = "range::positive")]
     #[schemars(range(min = 0.0))]
     pub logit_scale: f64,
+    /// What turns the last hidden layer into logits; a linear head is the last of `layers`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -69,6 +73,7 @@ impl Default for MlpConfig {
             dropout: 0.0,
             input_dropout: 0.0,
             logit_scale: 1.0,
+            head: HeadConfig::default(),
             dtype: Precision::F32,
         }
     }
@@ -93,12 +98,27 @@ impl NetworkConfig for MlpConfig {
             }
             maxout.check().map_err(|invalid| Invalid::new(&format!("maxout.{}", invalid.key), invalid.message))?;
         }
+        if !self.head.is_linear() {
+            if self.logit_scale != 1.0 {
+                let message = format!("the head \"{}\" has a scale of its own; leave this out", self.head.name());
+                return Err(Invalid::new("logit_scale", message));
+            }
+            if self.widths.is_empty() && matches!(io.input, InputSpec::OneHot { .. }) {
+                let message = format!(
+                    "without a hidden layer one-hot rows have no features for the head \"{}\"; give at least one width",
+                    self.head.name()
+                );
+                return Err(Invalid::new("widths", message));
+            }
+        }
         match io.input {
             InputSpec::OneHot { .. } if self.input_dropout > 0.0 => Err(Invalid::new(
                 "input_dropout",
                 format!("{} of one-hot rows, which have no values to drop; leave it out", self.input_dropout),
             )),
-            InputSpec::OneHot { .. } | InputSpec::Floats { .. } | InputSpec::Image { .. } => Ok(()),
+            InputSpec::OneHot { .. } | InputSpec::Floats { .. } | InputSpec::Image { .. } => {
+                self.head.fits(&self.site(inputs(io), io))
+            }
             other @ (InputSpec::Tokens { .. } | InputSpec::TokenSums { .. } | InputSpec::Items { .. }) => {
                 Err(Invalid::new(
                     "name",
@@ -114,20 +134,37 @@ impl NetworkConfig for MlpConfig {
     fn dtype(&self) -> DType {
         self.dtype.dtype()
     }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
+    }
+}
+
+/// Length of the input vector.
+fn inputs(io: &Io) -> usize {
+    match io.input {
+        InputSpec::OneHot { width, .. } => width,
+        other => other.flat().unwrap_or_else(|| panic!("the MLP takes no {other}")),
+    }
 }
 
 impl MlpConfig {
+    /// Where the head stands, for rows of this many inputs.
+    fn site(&self, inputs: usize, io: &Io) -> Site {
+        let features = self.widths.last().copied().unwrap_or(inputs);
+        Site { features, outputs: io.outputs, bias: self.bias, draw: Draw::Uniform }
+    }
+
     /// The network. Weights and biases of each layer are drawn from `U(−1/√fan_in, 1/√fan_in)`, where the
     /// fan-in of a one-hot layer is the length of the one-hot vector.
     ///
     /// # Panics
     /// If [`NetworkConfig::check`] refuses.
     pub fn init(&self, (io, init): (&Io, &Init)) -> Mlp {
-        let inputs = match io.input {
-            InputSpec::OneHot { width, .. } => width,
-            other => other.flat().unwrap_or_else(|| panic!("the MLP takes no {other}")),
-        };
-        let sizes: Vec<usize> = [inputs].into_iter().chain(self.widths.iter().copied()).chain([io.outputs]).collect();
+        let inputs = inputs(io);
+        let head = self.head.beside_plain(&self.site(inputs, io), init);
+        let plain = head.is_none().then_some(io.outputs);
+        let sizes: Vec<usize> = [inputs].into_iter().chain(self.widths.iter().copied()).chain(plain).collect();
         let init = init.child("layers");
         let pieces = self.maxout.as_ref().map_or(1, |maxout| maxout.pieces);
         let layer = |(i, pair): (usize, &[usize])| {
@@ -136,6 +173,7 @@ impl MlpConfig {
         };
         Mlp {
             layers: sizes.windows(2).enumerate().map(layer).collect(),
+            head,
             activation: self.activation.init(&init.child("activation")),
             maxout: self.maxout.as_ref().map(MaxoutConfig::init),
             dropout: self.dropout,
@@ -150,7 +188,7 @@ impl MlpConfig {
 /// ```text
 /// h_0 = x,   h_l = φ(drop(h_{l−1}) W_l + b_l),   z = s · (drop(h_{L−1}) W_L + b_L)
 /// ```
-/// with the logit scale `s`, and for φ the pointwise function or the maximum over each unit's pieces ([`Maxout`]). On
+/// with the logit scale `s` (or another head in place of the last layer), and for φ the pointwise function or the maximum over each unit's pieces ([`Maxout`]). On
 /// one-hot input the first layer sums rows of its weight; images are vectors of their values.
 ///
 /// # Shapes
@@ -158,8 +196,11 @@ impl MlpConfig {
 /// - recorded for a probe: `block`, what each hidden layer gives, `[rows, width]`
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// Hidden layers and the output layer, `[inputs, outputs]` each; `[inputs, width · pieces]` with maxout.
+    /// Hidden layers and, with the linear head, the output layer: `[inputs, outputs]` each, `[inputs, width · pieces]` with
+    /// maxout.
     pub layers: Vec<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
     /// φ, unless it is maxout.
     pub activation: Pointwise,
     /// φ, if it is maxout.
@@ -173,9 +214,6 @@ pub struct Mlp {
 impl Mlp {
     /// What a hidden layer's function takes from the layer itself, and the function.
     fn finish(&self, i: usize, layer: impl FnOnce(Epilogue) -> Tensor<2>, ctx: &Ctx) -> Tensor<2> {
-        if i + 1 == self.layers.len() {
-            return layer(Epilogue::None);
-        }
         let h = match (&self.maxout, &self.activation) {
             (Some(maxout), _) => maxout.forward(layer(Epilogue::None)),
             (None, Pointwise::Relu(_)) => layer(Epilogue::Relu),
@@ -187,22 +225,46 @@ impl Mlp {
     }
 }
 
+impl Mlp {
+    fn scaled(&self, logits: Tensor<2>) -> Tensor<2> {
+        if self.logit_scale == 1.0 { logits } else { logits.mul_scalar(self.logit_scale) }
+    }
+}
+
 impl Network for Mlp {
     fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
         ask.expect_rows("mlp");
-        let ctx = ctx.child("layers");
-        let first = &self.layers[0];
-        let first = match input {
-            Input::OneHot(indices) => self.finish(0, |epilogue| first.forward_one_hot(indices.clone(), epilogue), &ctx),
-            other => {
+        let (hidden, output) = match (&self.head, self.layers.split_last()) {
+            (None, Some((output, hidden))) => (hidden, Some(output)),
+            _ => (&self.layers[..], None),
+        };
+        let output = || output.expect("a network without another head has an output layer");
+        let inside = ctx.child("layers");
+        let features = match (input, hidden.first()) {
+            (Input::OneHot(indices), Some(first)) => {
+                self.finish(0, |epilogue| first.forward_one_hot(indices.clone(), epilogue), &inside)
+            }
+            (Input::OneHot(indices), None) => {
+                // The one-hot rows are never built, so a linear model of them has no features to record.
+                let logits = self.scaled(output().forward_one_hot(indices.clone(), Epilogue::None));
+                ctx.record("logits", &Keep::All, || logits.clone());
+                return logits;
+            }
+            (other, first) => {
                 let x = other.flat().unwrap_or_else(|| panic!("the MLP takes no {}", other.kind()));
-                let x = dropout(x, self.input_dropout, &ctx.child("input_dropout"));
-                self.finish(0, |epilogue| first.forward(x, epilogue), &ctx)
+                let x = dropout(x, self.input_dropout, &inside.child("input_dropout"));
+                match first {
+                    Some(first) => self.finish(0, |epilogue| first.forward(x, epilogue), &inside),
+                    None => x,
+                }
             }
         };
-        let rest = self.layers.iter().enumerate().skip(1);
-        let logits = rest.fold(first, |x, (i, layer)| self.finish(i, |epilogue| layer.forward(x, epilogue), &ctx));
-        if self.logit_scale == 1.0 { logits } else { logits.mul_scalar(self.logit_scale) }
+        let rest = hidden.iter().enumerate().skip(1);
+        let features =
+            rest.fold(features, |x, (i, layer)| self.finish(i, |epilogue| layer.forward(x, epilogue), &inside));
+        head::answer(self.head.as_ref(), features, ask, ctx, |features| {
+            self.scaled(output().forward(features, Epilogue::None))
+        })
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -210,7 +272,10 @@ impl Network for Mlp {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        self.layers.last().map(|layer| layer.weight.val().transpose())
+        match &self.head {
+            Some(head) => head.unembedding(),
+            None => self.layers.last().map(|layer| layer.weight.val().transpose()),
+        }
     }
 }
 

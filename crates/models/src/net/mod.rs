@@ -2,10 +2,13 @@
 use std::fmt::Debug;
 
 use burn::tensor::{DType, Tensor};
-use kiln_activations::{Ctx, Init};
+use kiln_activations::{
+    Ctx, Init,
+    loss::{LossConfig, TargetKind},
+};
 use kiln_registry::registry;
 
-use crate::{Ask, Input, Invalid, Io};
+use crate::{Ask, HeadConfig, Input, Invalid, Io};
 
 mod cnn;
 mod decoder;
@@ -64,6 +67,17 @@ pub trait NetworkConfig {
         Answers::Row
     }
 
+    /// What turns the network's last hidden vectors into logits; `None` for a network that makes its logits otherwise.
+    fn head(&self) -> Option<&HeadConfig>;
+
+    /// Whether the network can be trained by a loss, towards targets of a kind; the head decides.
+    ///
+    /// # Errors
+    /// If it cannot; the message says why and what to choose instead.
+    fn trains(&self, loss: &LossConfig, kind: TargetKind) -> Result<(), String> {
+        self.head().map_or(Ok(()), |head| head.trains(loss, kind))
+    }
+
     /// Whether the network records attention weights for a [`Probe`](kiln_activations::Probe).
     fn attends(&self) -> bool {
         false
@@ -91,7 +105,8 @@ pub trait Network: Debug {
     /// not discrete.
     fn embedding(&self) -> Option<Tensor<2>>;
 
-    /// The vectors that stand for the outputs: a row per class, as wide as the last hidden state.
+    /// The vectors that stand for the outputs: a row per class, as wide as the last hidden state. `None` where the head has
+    /// none.
     fn unembedding(&self) -> Option<Tensor<2>>;
 }
 

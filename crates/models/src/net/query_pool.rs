@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
+    Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{Draw, Linear},
+    head::{Ends, Site},
     kernel::{self, Epilogue},
 };
 
@@ -31,6 +32,9 @@ pub struct QueryPoolConfig {
     pub normalizer: NormalizerConfig,
     /// The function between the layers of the item and output networks.
     pub activation: PointwiseConfig,
+    /// What turns the hidden vector of the output network into logits; a linear head is the layer `output_down`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -42,6 +46,7 @@ impl Default for QueryPoolConfig {
             width: 64,
             normalizer: NormalizerConfig::default(),
             activation: PointwiseConfig::Gelu(Default::default()),
+            head: HeadConfig::default(),
             dtype: Precision::F32,
         }
     }
@@ -56,7 +61,7 @@ impl Entry for QueryPoolConfig {
 impl NetworkConfig for QueryPoolConfig {
     fn check(&self, io: &Io) -> Result<(), Invalid> {
         match io.input {
-            InputSpec::Items { .. } => Ok(()),
+            InputSpec::Items { .. } => self.head.fits(&self.site(io)),
             other => Err(Invalid::new(
                 "name",
                 format!(
@@ -71,12 +76,21 @@ impl NetworkConfig for QueryPoolConfig {
         self.dtype.dtype()
     }
 
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
+    }
+
     fn attends(&self) -> bool {
         true
     }
 }
 
 impl QueryPoolConfig {
+    /// Where the head stands.
+    fn site(&self, io: &Io) -> Site {
+        Site { features: self.width, outputs: io.outputs, bias: true, draw: Draw::Uniform }
+    }
+
     /// The network. Weights and biases of each layer are drawn from `U(−1/√fan_in, 1/√fan_in)`, the query from
     /// `N(0, 1)`.
     ///
@@ -87,6 +101,7 @@ impl QueryPoolConfig {
         let width = self.width;
         let linear =
             |name: &str, shape: [usize; 2], bias: bool| Linear::new(&init.child(name), shape, bias, Draw::Uniform);
+        let (output_down, head) = self.head.ends(&self.site(io), init, "output_down");
         QueryPool {
             item_up: linear("item_up", [features, width], true),
             item_down: linear("item_down", [width, width], true),
@@ -96,7 +111,8 @@ impl QueryPoolConfig {
             normalizer: self.normalizer.init(&init.child("normalizer")),
             activation: self.activation.init(&init.child("activation")),
             output_up: linear("output_up", [width, width], true),
-            output_down: linear("output_down", [width, io.outputs], true),
+            output_down,
+            head,
         }
     }
 }
@@ -105,7 +121,7 @@ impl QueryPoolConfig {
 /// ```text
 /// h_i = W₂ φ(W₁ x_i + b₁) + b₂
 /// s_i = ⟨q, W_k h_i⟩ / √d,   w = normalizer(s),   v = Σ_i w_i W_v h_i
-/// z = W₄ φ(W₃ v + b₃) + b₄
+/// z = W₄ φ(W₃ v + b₃) + b₄,   or another head of φ(W₃ v + b₃)
 /// ```
 /// Keys and values are linear in the items, so neither is built for each of them: `⟨q, W_k h_i⟩ = ⟨W_kᵀ q, h_i⟩`, and the
 /// values are projected after the sum. That is the same function for any weights, whatever they sum to. The sum is
@@ -134,12 +150,14 @@ pub struct QueryPool {
     pub activation: Pointwise,
     /// W₃: `[width, width]`
     pub output_up: Linear,
-    /// W₄: `[width, outputs]`
-    pub output_down: Linear,
+    /// W₄: `[width, outputs]`, with the linear head.
+    pub output_down: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
 }
 
 impl Network for QueryPool {
-    fn forward(&self, input: &Input, _: &Ask, ctx: &Ctx) -> Tensor<2> {
+    fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
         let Input::Items(x) = input else { panic!("query_pool takes sets of items, not {}", input.kind()) };
         let [rows, items, _] = x.dims();
         let h = self.activation.forward(self.item_up.forward(x.clone(), Epilogue::None));
@@ -154,7 +172,7 @@ impl Network for QueryPool {
 
         let pooled = self.value.forward(pooled, Epilogue::None);
         let hidden = self.activation.forward(self.output_up.forward(pooled, Epilogue::None));
-        self.output_down.forward(hidden, Epilogue::None)
+        self.ends().answer(hidden, ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -162,7 +180,13 @@ impl Network for QueryPool {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output_down.weight.val().transpose())
+        self.ends().unembedding()
+    }
+}
+
+impl QueryPool {
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output_down.as_ref(), head: self.head.as_ref() }
     }
 }
 
@@ -235,7 +259,7 @@ mod tests {
         for items in [1, 2, 7, 101] {
             let x = normal([11, items, 3], DType::F64, "x").detach();
             let (logits, weights) = reference(&model, &values(&x), items);
-            let probe = Probe::default();
+            let probe = Probe::of(["attention"]);
             let found = model.forward(&Input::Items(x), &Ask::row(), &Ctx::eval(0, 0).with_probe(&probe));
             assert_close("logits", &values(&found), &logits, 1e-11);
             let records = probe.take();

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Ask, Input, InputSpec, Invalid, Io, Precision,
+    Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{BatchNorm, Conv, Draw, Filters, Linear},
-    kernel::Epilogue,
+    head::{Ends, Site},
 };
 
 /// Parameters of [`ResNet`].
@@ -29,6 +29,9 @@ pub struct ResNetConfig {
     pub width: usize,
     /// How a block that shrinks the image passes its input on.
     pub shortcut: Shortcut,
+    /// What turns the averaged map into logits; a linear head is the layer `output`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
 }
@@ -48,7 +51,7 @@ pub enum Shortcut {
 impl Default for ResNetConfig {
     /// ResNet-20, the smallest of the paper's networks for CIFAR-10 (0.27 million parameters).
     fn default() -> Self {
-        Self { depth: 20, width: 16, shortcut: Shortcut::Identity, dtype: Precision::F32 }
+        Self { depth: 20, width: 16, shortcut: Shortcut::Identity, head: HeadConfig::default(), dtype: Precision::F32 }
     }
 }
 
@@ -76,15 +79,24 @@ impl NetworkConfig for ResNetConfig {
             );
             return Err(Invalid::new("depth", message));
         }
-        Ok(())
+        self.head.fits(&self.site(io))
     }
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
     }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
+    }
 }
 
 impl ResNetConfig {
+    /// Where the head stands.
+    fn site(&self, io: &Io) -> Site {
+        Site { features: self.width << 2, outputs: io.outputs, bias: true, draw: Draw::Uniform }
+    }
+
     /// The network. Filters are drawn from `N(0, 2/fan_in)`, the output layer from `U(−1/√fan_in, 1/√fan_in)`.
     ///
     /// # Panics
@@ -101,12 +113,13 @@ impl ResNetConfig {
             ResidualBlock::new(&init.child("blocks").child(&i.to_string()), inputs, outputs, shortcut)
         };
         let stem = Filters { inputs: channels, outputs: self.width, kernel: 3, stride: 1, padding: 1 };
-        let width = self.width << 2;
+        let (output, head) = self.head.ends(&self.site(io), init, "output");
         ResNet {
             stem: Conv::new(&init.child("stem"), stem, false, Draw::He),
             stem_norm: BatchNorm::new(init, self.width),
             blocks: (0..3 * per_stage).map(block).collect(),
-            output: Linear::new(&init.child("output"), [width, io.outputs], true, Draw::Uniform),
+            output,
+            head,
         }
     }
 }
@@ -187,8 +200,16 @@ pub struct ResNet {
     pub stem_norm: BatchNorm,
     /// The blocks, first to last.
     pub blocks: Vec<ResidualBlock>,
-    /// `[4 · width, outputs]`
-    pub output: Linear,
+    /// `[4 · width, outputs]`, with the linear head.
+    pub output: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
+}
+
+impl ResNet {
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output.as_ref(), head: self.head.as_ref() }
+    }
 }
 
 impl Network for ResNet {
@@ -202,7 +223,7 @@ impl Network for ResNet {
         }
         let [rows, channels, height, width] = map.dims();
         let features = map.reshape([rows, channels, height * width]).mean_dim(2).reshape([rows, channels]);
-        self.output.forward(features, Epilogue::None)
+        self.ends().answer(features, ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -210,7 +231,7 @@ impl Network for ResNet {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output.weight.val().transpose())
+        self.ends().unembedding()
     }
 }
 

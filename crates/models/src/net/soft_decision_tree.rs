@@ -5,6 +5,7 @@ use burn::{
 };
 use kiln_activations::{
     Ctx, Init, Keep,
+    loss::{LossConfig, Scores, TargetKind},
     pointwise::{Pointwise, PointwiseConfig},
 };
 use kiln_registry::{Entry, range};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Network, NetworkConfig};
 use crate::{
-    Ask, Input, Invalid, Io, Precision,
+    Ask, HeadConfig, Input, Invalid, Io, Precision,
     block::{Draw, Linear, Running},
     kernel::Epilogue,
 };
@@ -120,6 +121,14 @@ impl NetworkConfig for SoftDecisionTreeConfig {
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        None
+    }
+
+    fn trains(&self, loss: &LossConfig, _: TargetKind) -> Result<(), String> {
+        loss.check_scores(Scores::LogWeights).map_err(|message| format!("with the tree's leaves, {message}"))
     }
 }
 

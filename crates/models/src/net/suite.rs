@@ -4,7 +4,7 @@ use burn::{
     store::ModuleRecord,
     tensor::{DType, Int, Tensor, TensorData},
 };
-use kiln_activations::{Ctx, Init};
+use kiln_activations::{Ctx, Init, Probe};
 use kiln_registry::Tagged;
 use serde_json::{Value, json};
 
@@ -145,6 +145,42 @@ fn inner(input: &Input) -> Input {
         Input::Floats(x) => Input::Floats(x.clone().inner()),
         Input::Items(x) => Input::Items(x.clone().inner()),
         Input::Image(x) => Input::Image(x.clone().inner()),
+    }
+}
+
+#[test]
+fn another_head_takes_the_place_of_the_output_layer() {
+    for (name, config, io) in cases() {
+        let mut json = serde_json::to_value(&config).unwrap();
+        json["head"] = json!({ "name": "cosface", "s": 8, "m": 0.25 });
+        // A network without a head of its own has no such key.
+        let Some(_) = config.head() else {
+            let error = serde_json::from_value::<ModelConfig>(json).unwrap_err().to_string();
+            assert!(error.contains("unknown field `head`"), "{name}: {error}");
+            continue;
+        };
+        let plain: Vec<String> = crate::parameters(&build(&config, &io, 1)).into_iter().map(|p| p.name).collect();
+        assert!(!plain.iter().any(|name| name.starts_with("head")), "{name}: {plain:?}");
+        let config: ModelConfig = serde_json::from_value(json).unwrap_or_else(|error| panic!("{name}: {error}"));
+        config.check(&io).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let model = build(&config, &io, 1);
+        let found: Vec<String> = crate::parameters(&model).into_iter().map(|p| p.name).collect();
+        let head: Vec<&String> = found.iter().filter(|name| !plain.contains(name)).collect();
+        assert_eq!(head, ["head.classes.weight"], "{name}");
+        let lost = plain.iter().filter(|name| !found.contains(name)).count();
+        assert!((1..=2).contains(&lost), "{name}: weight and bias of the output layer go");
+        let probe = Probe::of(["features", "logits"]);
+        let logits = model.forward(&input(io.input), &Ask::row(), &Ctx::eval(2, 3).with_probe(&probe));
+        let records = probe.take();
+        assert_eq!(records.len(), 2, "{name}");
+        assert_eq!(values(&records[1].rows), values(&logits), "{name}");
+        assert_eq!(model.unembedding().unwrap().dims(), [OUTPUTS, records[0].shape[1]], "{name}");
+        // While training the right class is a quarter of the scale behind.
+        let told = values(&model.forward(&input(io.input), &taught(), &Ctx::eval(2, 3)));
+        for (i, (told, plain)) in told.iter().zip(values(&logits)).enumerate() {
+            let own = i % OUTPUTS == i / OUTPUTS % OUTPUTS;
+            assert_close(name, &[*told], &[plain - if own { 2.0 } else { 0.0 }], 1e-12);
+        }
     }
 }
 

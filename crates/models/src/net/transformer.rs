@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answers, Network, NetworkConfig, decoder::check_positions, stack};
 use crate::{
-    Ask, At, Input, InputSpec, Invalid, Io, Precision,
+    Ask, At, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     attention::{AttentionConfig, Fit, PatternConfig, Side, inside},
     block::{Embedding, LayerNorm, Linear, Norm, Read, TransformerBlock},
-    kernel::Epilogue,
+    head::{Ends, Site},
     position::{LearnedConfig, Place, Position, PositionConfig, UnawareConfig},
 };
 
@@ -46,8 +46,11 @@ pub struct TransformerConfig {
     pub dropout: f64,
     /// Biases of the feed-forward network.
     pub bias: bool,
-    /// Bias of the output layer.
+    /// Bias of the linear head.
     pub output_bias: bool,
+    /// What turns the vectors that are read into logits; a linear head is the layer `output`.
+    #[serde(skip_serializing_if = "HeadConfig::is_linear")]
+    pub head: HeadConfig,
     /// The position whose vector gives the logits.
     pub read_at: ReadAt,
     /// How first values are drawn.
@@ -103,6 +106,7 @@ impl TransformerConfig {
             dropout: 0.0,
             bias: true,
             output_bias: false,
+            head: HeadConfig::default(),
             read_at: ReadAt::Last,
             init: InitScheme::Normal,
             attention: AttentionConfig::default(),
@@ -151,11 +155,16 @@ impl NetworkConfig for TransformerConfig {
         self.attention
             .check(Fit { d_model: self.d_model, length, causal: false })
             .map_err(|invalid| inside("attention", invalid))?;
-        check_positions(&self.positions, length)
+        check_positions(&self.positions, length)?;
+        self.head.fits(&self.site(io))
     }
 
     fn dtype(&self) -> DType {
         self.dtype.dtype()
+    }
+
+    fn head(&self) -> Option<&HeadConfig> {
+        Some(&self.head)
     }
 
     fn answers(&self) -> Answers {
@@ -168,6 +177,12 @@ impl NetworkConfig for TransformerConfig {
 }
 
 impl TransformerConfig {
+    /// Where the head stands.
+    fn site(&self, io: &Io) -> Site {
+        let (draw, _) = self.init.draws(self.d_model, self.n_layers);
+        Site { features: self.d_model, outputs: io.outputs, bias: self.output_bias, draw }
+    }
+
     /// The network.
     ///
     /// # Panics
@@ -176,7 +191,6 @@ impl TransformerConfig {
         let InputSpec::Tokens { vocabulary, length } = io.input else { panic!("the transformer takes tokens") };
         let d_model = self.d_model;
         let std = self.init.embedding_std(d_model);
-        let (draw, _) = self.init.draws(d_model, self.n_layers);
         let trunk = stack::Trunk {
             d_model,
             d_ff: self.d_ff,
@@ -189,6 +203,7 @@ impl TransformerConfig {
             attention: &self.attention,
             length,
         };
+        let (output, head) = self.head.ends(&self.site(io), init, "output");
         Transformer {
             embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
             positions: self.positions.init(&Place {
@@ -201,14 +216,15 @@ impl TransformerConfig {
             }),
             blocks: trunk.blocks(init),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
-            output: Linear::new(&init.child("output"), [d_model, io.outputs], self.output_bias, draw),
+            output,
+            head,
             read_at: self.read_at,
             pattern: self.attention.pattern_in(false),
         }
     }
 }
 
-/// An encoder transformer with an untied output layer.
+/// An encoder transformer with an untied head.
 ///
 /// # Shapes
 /// - input: `Tokens [rows, length]`; logits: `[rows, outputs]`
@@ -222,8 +238,10 @@ pub struct Transformer {
     pub blocks: Vec<TransformerBlock>,
     /// The norm after the last block, with [`Norm::Pre`] only.
     pub norm: Option<LayerNorm>,
-    /// `[d_model, outputs]`
-    pub output: Linear,
+    /// `[d_model, outputs]`, with the linear head.
+    pub output: Option<Linear>,
+    /// The head, if it is not linear.
+    pub head: Option<Head>,
     #[module(skip)]
     read_at: ReadAt,
     #[module(skip)]
@@ -255,7 +273,7 @@ impl Network for Transformer {
             }
             _ => normed(stack::answers(x, ask)),
         };
-        self.output.forward(x, Epilogue::None)
+        self.ends().answer(x, ask, ctx)
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {
@@ -263,7 +281,13 @@ impl Network for Transformer {
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {
-        Some(self.output.weight.val().transpose())
+        self.ends().unembedding()
+    }
+}
+
+impl Transformer {
+    fn ends(&self) -> Ends<'_> {
+        Ends { output: self.output.as_ref(), head: self.head.as_ref() }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn registries() -> Vec<(&'static str, Vec<Listing>)> {
         ("denominators", attention::denominator::DenominatorConfig::listing()),
         ("decays", attention::core::DecayConfig::listing()),
         ("landmarks", attention::core::LandmarksConfig::listing()),
+        ("heads", kiln_models::HeadConfig::listing()),
         ("data", kiln_datasets::DataConfig::listing()),
         ("optimizers", kiln_optimizers::OptimConfig::listing()),
         ("transforms", kiln_optimizers::TransformConfig::listing()),

@@ -1,12 +1,13 @@
-//! Does the network answer where the data asks, and does the loss judge such answers?
+//! Does the network answer where the data asks, and do loss and head judge such answers?
 use kiln_datasets::{Asks, DataConfig};
 use kiln_models::{Answers, ModelConfig};
 use kiln_registry::Tagged;
 use serde_json::json;
 
 use super::schema::Experiment;
+use crate::train::feed::target;
 
-/// Checks network and loss against what the data asks, before the data is opened.
+/// Checks network, head and loss against what the data asks and each other, before the data is opened.
 ///
 /// # Errors
 /// The key to change, and a message that says why and what would do.
@@ -26,18 +27,11 @@ pub fn check(experiment: &Experiment) -> Result<(), (&'static str, String)> {
                 ),
             ))
         }
-        Asks::Values { .. } => {
-            let others = named::<DataConfig>(|data| data.spec().asks.classes().is_some());
-            Err((
-                "loss.name",
-                format!(
-                    "\"{}\" compares classes, but \"{name}\" asks for real numbers; choose data that asks for classes \
-                     ({others})",
-                    loss.name()
-                ),
-            ))
+        _ => {
+            let target = target(&data.spec());
+            loss.check_target(target).map_err(|message| ("loss.name", message))?;
+            model.trains(loss, target).map_err(|message| ("model.head", message))
         }
-        Asks::Class { .. } | Asks::Tokens { .. } => Ok(()),
     }
 }
 
@@ -75,7 +69,7 @@ mod tests {
     fn a_loss_of_classes_does_not_judge_real_numbers() {
         let (key, message) = refusal("in_context_regression", "query_pool").unwrap();
         assert_eq!(key, "loss.name");
-        let start = "\"cross_entropy\" compares classes, but \"in_context_regression\" asks for real numbers; ";
-        assert!(message.starts_with(start), "{message}");
+        assert!(message.starts_with("\"cross_entropy\" takes classes"), "{message}");
+        assert!(message.ends_with("and the data gives values; losses that fit: mse"), "{message}");
     }
 }

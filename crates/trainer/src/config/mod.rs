@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use kiln_config::{Document, Loader};
 use kiln_datasets::{BatchSource, Order, Split};
 
-use crate::{Result, atomic, device, measure, train::feed::io};
+use crate::{Error, Result, atomic, device, measure, task::Misfit, train::feed::io};
 
 mod answers;
 pub mod places;
@@ -63,8 +63,14 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     for set in sets {
         document.set(set)?;
     }
-    let experiment = document.deserialize::<Experiment>()?;
+    let mut experiment = document.deserialize::<Experiment>()?;
+    experiment.task.pin().map_err(|misfit| refuse_task(&document, &misfit))?;
     Ok(Loaded { path, sets: sets.to_vec(), experiment, document })
+}
+
+/// Points at the key of a task that does not fit.
+pub fn refuse_task(document: &Document, misfit: &Misfit) -> Error {
+    document.error_at(&format!("task.{}", misfit.key), &misfit.message, None).into()
 }
 
 /// Reads any other schema from a TOML file, such as a study.
@@ -115,6 +121,7 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         .map_err(|invalid| refuse(&format!("model.{}", invalid.key), &invalid.message))?;
     answers::check(experiment).map_err(|(key, message)| refuse(key, &message))?;
     experiment.loss.check().map_err(|message| refuse("loss.normalizer", &message))?;
+    experiment.task.check(experiment, &io(&spec)).map_err(|misfit| refuse_task(document, &misfit))?;
     experiment.optim.check().map_err(|invalid| refuse(&format!("optim.{}", invalid.key), &invalid.message))?;
 
     let train = &experiment.train;

@@ -9,18 +9,25 @@ use kiln_datasets::{BatchSource, Split};
 use kiln_models::Model;
 
 use super::{
-    feed::{Feed, io},
+    feed::{DeviceBatch, Feed, io},
     pieces::pieces,
     snapshot::{self, Scored, Snapshot},
     state::TrainState,
 };
-use crate::{config::schema::Experiment, run::metrics::Row, task::Pass};
+use crate::{
+    config::schema::Experiment,
+    run::metrics::Row,
+    task::{Misfit, Pass, Task},
+};
 
 /// Model, data, loss and optimizer of one run.
 pub struct Engine {
     experiment: Experiment,
     feed: Feed,
     loss: Loss,
+    device: Device,
+    /// Made when it is first needed: an evaluation needs no teacher.
+    task: Option<Box<dyn Task>>,
     /// Parameters and optimizer; replaced as a whole when a run is resumed.
     pub state: TrainState,
 }
@@ -57,7 +64,23 @@ impl Engine {
         let model = experiment.model.init((&io, &init.child("model")));
         let loss = experiment.loss.init(&init.child("loss"));
         let chain = experiment.optim.init(&model)?;
-        Ok(Self { state: TrainState { model, chain, step: 0 }, experiment, feed, loss })
+        let state = TrainState { model, chain, step: 0 };
+        Ok(Self { state, experiment, feed, loss, device: device.clone(), task: None })
+    }
+
+    /// Makes the task ready, with what it needs beside the data.
+    ///
+    /// # Errors
+    /// If something it needs, such as a teacher, is not there.
+    pub fn prepare(&mut self) -> Result<&dyn Task, Misfit> {
+        let task = match self.task.take() {
+            Some(task) => task,
+            None => {
+                let io = io(self.feed.source().spec());
+                self.experiment.task.init(&self.experiment, &io, &self.device)?
+            }
+        };
+        Ok(&**self.task.insert(task))
     }
 
     /// The experiment.
@@ -81,11 +104,18 @@ impl Engine {
     }
 
     /// Forward and backward pass of the step that starts at the present state.
+    ///
+    /// # Panics
+    /// If the task cannot be made ready; call [`Engine::prepare`] first.
     pub fn pass(&mut self) -> Pass {
+        if self.task.is_none() {
+            self.prepare().unwrap_or_else(|misfit| panic!("task.{}: {}", misfit.key, misfit.message));
+        }
         let step = self.state.step;
         let batch = self.feed.train(step);
         let ctx = Ctx::train(self.experiment.run.seed, step);
-        self.experiment.task.pass(&self.state.model, &self.loss, &batch, &ctx)
+        let task = self.task.as_ref().expect("it was made ready above");
+        task.pass(&self.state.model, &self.loss, &batch, &ctx)
     }
 
     /// Applies a pass to the present state.
@@ -109,12 +139,15 @@ impl Engine {
             row.push(format!("train_{name}"), host(value)[0]);
         }
         let train = Scored::new(&pass.logits, batch.classes.as_deref());
-        if let Some(accuracy) = train.accuracy() {
+        let seed = self.experiment.run.seed;
+        let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
+        // A head that moves the right class's logit is asked again without being told.
+        let told = self.experiment.model.head().is_some_and(|head| head.laws().needs_classes);
+        let untold = told.then(|| Scored::new(&answers(&model, &batch, &ctx), batch.classes.as_deref()));
+        if let Some(accuracy) = untold.as_ref().unwrap_or(&train).accuracy() {
             row.push("train_accuracy", accuracy);
         }
 
-        let seed = self.experiment.run.seed;
-        let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
         let watched = self.experiment.eval.measures.iter().any(|measure| measure.needs_probe());
         let probe = watched.then(|| Probe::of(["attention"]));
         let (mut sets, mut spreads) = (Vec::new(), Vec::new());
@@ -188,6 +221,15 @@ impl Engine {
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
         Evaluated { scored: Scored::new(&logits, batch.classes.as_deref()), loss: host(&loss.mean)[0], spread }
     }
+}
+
+/// The logits of a whole batch under `model` (on the inference device), which is not told the right answers.
+fn answers(model: &Model, batch: &DeviceBatch, ctx: &Ctx) -> Tensor<2> {
+    let answers = pieces(&batch.input).map(|rows| {
+        let (input, ask) = batch.part(rows);
+        model.forward(&input, &ask, ctx)
+    });
+    Tensor::cat(answers.collect(), 0)
 }
 
 /// A tensor's values on the host, as f64, row-major.

@@ -2,7 +2,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use kiln_activations::loss::Target;
+use kiln_activations::loss::{Target, TargetKind};
 use kiln_datasets::{self as data, BatchSource, Matrix, Order, Split};
 use kiln_models::{Ask, At, Input, InputSpec, Io};
 
@@ -121,6 +121,11 @@ impl Feed {
         let answers = batch.target.answers();
         let (ask, classes) = match batch.target {
             data::Target::Classes(classes) => (Ask::row(), classes),
+            data::Target::Values(values) => {
+                let data = TensorData::new(values.values().to_vec(), [values.rows(), values.columns()]);
+                let target = Target::Values(Tensor::from_data(data, (&self.device, self.dtype)));
+                return DeviceBatch { input, ask: Ask::row(), target, classes: None, answers };
+            }
             data::Target::Tokens { places, classes } => {
                 let length = input.length() as i64;
                 let of_row =
@@ -158,6 +163,14 @@ pub fn io(spec: &data::Spec) -> Io {
     Io { input, outputs: spec.asks.outputs() }
 }
 
+/// What the answers are compared with.
+pub fn target(spec: &data::Spec) -> TargetKind {
+    match spec.asks {
+        data::Asks::Class { .. } | data::Asks::Tokens { .. } => TargetKind::Classes,
+        data::Asks::Values { .. } => TargetKind::Values,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::DType;
@@ -179,8 +192,7 @@ mod tests {
     }
 
     fn classes(batch: &DeviceBatch) -> Vec<i64> {
-        let Target::Classes(classes) = &batch.target;
-        numbers(classes)
+        numbers(batch.target.classes())
     }
 
     #[test]

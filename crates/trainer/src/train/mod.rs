@@ -75,7 +75,7 @@ impl Session {
             }
             path = dir.join(format!("{name}-{copy}"));
         }
-        let engine = build(loaded, resolved.source, &resolved.device)?;
+        let engine = ready(loaded, resolved.source, &resolved.device)?;
         let folder = RunFolder::create(&path, loaded)?;
         let log = MetricsLog::open(&folder.file("metrics.jsonl"), 0).input()?;
         Ok(Start::New(Box::new(Self::assemble(engine, resolved.steps, folder, log, 0.0)?)))
@@ -96,7 +96,7 @@ impl Session {
         let checkpoints = Checkpoints::of(folder.path());
         checkpoints.sweep();
         let (_, files, damaged) = checkpoints.newest().input()?;
-        let mut engine = build(loaded, source, &device)?;
+        let mut engine = ready(loaded, source, &device)?;
         let TrainState { model, chain, .. } = engine.state.clone();
         let (state, position) = TrainState::from_files(&files, model, chain)
             .with_context(|| format!("cannot resume {}", folder.path().display()))
@@ -216,6 +216,19 @@ pub fn build(
 ) -> Result<Engine> {
     Engine::new(loaded.experiment.clone(), source, device)
         .map_err(|invalid| loaded.document.error_at(&format!("optim.{}", invalid.key), &invalid.message, None).into())
+}
+
+/// As [`build`], with the task made ready to train.
+fn ready(
+    loaded: &Loaded,
+    source: Box<dyn kiln_datasets::BatchSource>,
+    device: &burn::tensor::Device,
+) -> Result<Engine> {
+    let mut engine = build(loaded, source, device)?;
+    match engine.prepare() {
+        Ok(_) => Ok(engine),
+        Err(misfit) => Err(config::refuse_task(&loaded.document, &misfit)),
+    }
 }
 
 /// Sizes the worker pool; only the first call of a process has an effect.

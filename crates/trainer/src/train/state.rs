@@ -61,12 +61,20 @@ impl TrainState {
     }
 }
 
+/// The record of the model's weights.
+///
+/// # Errors
+/// If it is missing.
+pub fn model_bytes(files: &Files) -> anyhow::Result<&[u8]> {
+    file(files, MODEL)
+}
+
 /// The model alone.
 ///
 /// # Errors
 /// If the record is missing or does not fit.
 pub fn load_model(files: &Files, model: Model) -> anyhow::Result<Model> {
-    let bytes = Bytes::from_bytes_vec(file(files, MODEL)?.to_vec());
+    let bytes = Bytes::from_bytes_vec(model_bytes(files)?.to_vec());
     ModuleRecord::from_bytes(bytes)
         .and_then(|record| model.try_load_record(record))
         .map_err(|error| anyhow!("the saved weights do not fit this model: {error}"))

@@ -190,7 +190,7 @@ fn dropout_acts_in_training_on_inputs_and_hidden_values() {
 fn hidden_layers_are_blocks_for_a_probe() {
     let io = Io { input: InputSpec::OneHot { width: 17, hot: 2 }, outputs: 13 };
     let (_, picked) = indices([ROWS, 2], 17);
-    let probe = Probe::default();
+    let probe = Probe::of(["block"]);
     build(config(false), &io).forward(&Input::OneHot(picked), &Ask::row(), &Ctx::eval(0, 0).with_probe(&probe));
     let found: Vec<_> = probe.take().into_iter().map(|record| (record.path, record.name, record.shape)).collect();
     let block = |path: &str, width| (path.to_owned(), "block".to_owned(), vec![ROWS, width]);

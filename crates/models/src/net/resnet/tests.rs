@@ -12,7 +12,8 @@ const ROWS: usize = 3;
 const IO: Io = Io { input: InputSpec::Image { channels: 2, height: 7, width: 5 }, outputs: 11 };
 
 fn build(depth: usize, width: usize, shortcut: Shortcut) -> Model {
-    let config = ModelConfig::ResNet(ResNetConfig { depth, width, shortcut, dtype: Precision::F64 });
+    let config =
+        ModelConfig::ResNet(ResNetConfig { depth, width, shortcut, dtype: Precision::F64, ..Default::default() });
     config.check(&IO).unwrap();
     config.init((&IO, &Init::new(5, &device(), config.dtype())))
 }
