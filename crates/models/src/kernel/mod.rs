@@ -9,6 +9,8 @@ mod gather_sum;
 #[cfg(feature = "flex")]
 mod host;
 mod linear;
+#[cfg(feature = "flex")]
+mod product;
 mod scan;
 
 pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};

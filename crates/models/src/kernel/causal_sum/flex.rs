@@ -6,7 +6,10 @@ use burn::{
 use rayon::prelude::*;
 
 use super::{CausalSumInput, CausalSumKernel, CausalSumSaved, Sizes, composed};
-use crate::kernel::host::{Matrix, Real, accumulate};
+use crate::kernel::{
+    host::Real,
+    product::{Matrix, accumulate},
+};
 
 impl CausalSumKernel for Flex {
     fn causal_sum_forward(input: &CausalSumInput<Self>, start: FlexTensor) -> [FlexTensor; 2] {

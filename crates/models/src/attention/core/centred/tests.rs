@@ -3,11 +3,14 @@ use kiln_activations::{Ctx, Probe};
 use serde_json::json;
 
 use crate::{
-    attention::core::{
-        CoreConfig,
-        testing::{assert_example, build, config, example, straight},
+    attention::{
+        Side,
+        core::{
+            CoreConfig, Heads,
+            testing::{assert_example, build, config, example, straight},
+        },
     },
-    testing::{assert_close, values},
+    testing::{assert_close, normal, values},
 };
 
 #[test]
@@ -187,4 +190,53 @@ fn weights_sum_to_one_and_grow_with_the_query() {
 fn mala_needs_products_above_0() {
     let error = config(json!({ "name": "centred", "rule": "mala" })).check(4, true).unwrap_err().to_string();
     assert!(error.contains("features: the mean product of \"identity\" features may be 0"), "{error}");
+}
+
+/// The weights of `n` keys for some queries, divided by their sum or centred: `[queries, keys]` row by row.
+fn weights_for(core: &CoreConfig, q: Tensor<4>, k: &Tensor<4>) -> Vec<f64> {
+    let ([_, _, queries, d], [_, _, keys, _]) = (q.dims(), k.dims());
+    let core = build(core, [1, d, keys], DType::F64);
+    let mut pass = example(straight(false, 4));
+    let each = Tensor::<2>::eye(keys, &q.device()).cast(DType::F64).unsqueeze::<4>();
+    pass.x = normal([1, queries, 13], DType::F64, "x").detach();
+    pass.scope.queries = Side::range(0, queries, &q.device());
+    pass.scope.keys = Side::range(0, keys, &q.device());
+    pass.heads = Heads { q, k: k.clone(), v: each };
+    values(&pass.forward(&core, &Ctx::eval(0, 0)))
+}
+
+#[test]
+fn no_query_collides_with_its_double() {
+    let (n, d, queries) = (16, 8, 2000);
+    let (q, k) = (normal([1, 1, queries, d], DType::F64, "q"), normal([1, 1, n, d], DType::F64, "k"));
+    let difference = |value: serde_json::Value| -> Vec<f64> {
+        let core = config(value);
+        let [single, double] = [1.0, 2.0].map(|factor| weights_for(&core, q.clone() * factor, &k));
+        let rows = single.chunks(n).zip(double.chunks(n));
+        rows.map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)).collect()
+    };
+    let divided = difference(json!({ "name": "kernel", "features": "relu" }));
+    assert!(divided.iter().all(|difference| *difference < 1e-6));
+    let centred = difference(json!({ "name": "centred", "features": "relu" }));
+    // A query without a positive entry has no feature to double.
+    let silent = values(&q.clamp_min(0.0).sum_dim(3));
+    assert!(centred.iter().zip(silent).all(|(difference, feature)| *difference > 1e-3 || feature < 0.5));
+}
+
+#[test]
+fn mala_restores_the_magnitude_of_a_query() {
+    // Features 1, 3 and 10 times as large: elu(x) + 1 is x + 1 above 0.
+    let k = normal([1, 1, 16, 8], DType::F64, "k");
+    let phi = normal([1, 1, 1, 8], DType::F64, "q").abs().add_scalar(1.0);
+    let largest = |value: serde_json::Value| {
+        let core = config(value);
+        [1.0, 3.0, 10.0].map(|factor| {
+            let q = phi.clone().mul_scalar(factor).sub_scalar(1.0);
+            weights_for(&core, q, &k).into_iter().fold(f64::MIN, f64::max)
+        })
+    };
+    let linear = largest(json!({ "name": "kernel" }));
+    assert_close("linear", &linear, &[linear[0]; 3], 1e-12);
+    let [one, three, ten] = largest(json!({ "name": "centred", "rule": "mala", "features": "elu1" }));
+    assert!(three >= 2.0 * one && ten >= 2.0 * three, "{one} {three} {ten}");
 }

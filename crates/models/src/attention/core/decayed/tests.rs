@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     attention::core::testing::{build, config, example, straight, upstream},
+    position::Rotation,
     testing::{assert_close, device, values},
 };
 
@@ -90,4 +91,26 @@ fn what_does_not_fit_is_refused() {
     assert!(message.contains("\"taylor2\" makes 31 features of 5 channels"), "{message}");
     let message = refusal(json!({ "min_log_decay": 0.0 }), true);
     assert!(message.contains("0 is out of range; expected a number below 0"), "{message}");
+}
+
+#[test]
+fn turned_keys_that_fade_by_numbers() {
+    // Angles 0.3, −0.8, −0.1, 1.9 and one factor per token.
+    let heads = example(straight(true, 4)).heads;
+    let tensor = |entries: [f64; 4]| {
+        Tensor::<4>::from_data(TensorData::new(entries.to_vec(), [1, 1, 4, 1]), (&device(), DType::F64))
+    };
+    let angles = tensor([0.3, -0.8, -0.1, 1.9]);
+    let rotation = Rotation::Given { queries: angles.clone(), keys: angles };
+    let log_decay = tensor([0.9f64, 0.7, 0.6, 0.85].map(f64::ln));
+    for (chunk, pairs) in [(1, Pairs::Split), (3, Pairs::Split), (4, Pairs::Exact)] {
+        let terms = Fading {
+            q: rotation.queries(heads.q.clone()),
+            k: rotation.keys(heads.k.clone()),
+            v: heads.v.clone(),
+            log_decay: log_decay.clone(),
+        };
+        let expected = [0.1, 0.0, -0.1031720497, -0.09, -1.928254892, 1.857467512, 0.1999834801, -0.3887088206];
+        assert_close("O", &values(&fading(terms, None, chunk, pairs).0), &expected, 1e-9);
+    }
 }

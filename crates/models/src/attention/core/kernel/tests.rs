@@ -1,11 +1,12 @@
-use burn::tensor::DType;
+use burn::tensor::{DType, TensorData};
 use kiln_activations::Ctx;
 use serde_json::json;
 
 use super::*;
 use crate::{
-    attention::core::testing::{assert_example, build, config, example, straight},
-    testing::{assert_close, values},
+    attention::core::testing::{Pass, assert_example, build, config, example, straight},
+    position::Rotation,
+    testing::{assert_close, device, normal, values},
 };
 
 fn core(features: serde_json::Value) -> super::super::CoreConfig {
@@ -125,7 +126,7 @@ fn favor(value: serde_json::Value, causal: bool) -> Vec<f64> {
     let Features::Favor(favor) = &mut kernel.features else { panic!() };
     let pass = example(straight(causal, 4));
     let directions = Tensor::<2>::from_data(
-        burn::tensor::TensorData::new(vec![1.2, -0.4, 0.4, 1.2, -0.7, 0.9], [3, 2]),
+        TensorData::new(vec![1.2, -0.4, 0.4, 1.2, -0.7, 0.9], [3, 2]),
         (&pass.x.device(), DType::F64),
     );
     favor.projection.fixed = Some(burn::module::Param::from_tensor(directions));
@@ -173,9 +174,7 @@ fn features_of_either_sign_need_another_denominator() {
 fn a_growing_key_leaves_those_before_it_alone() {
     // Features of e^1000 after features of 1: a common shift would make the first ones 0.
     let core = build(&core(json!("exp")), [1, 1, 1], DType::F32);
-    let tensor = |x: [f64; 3]| {
-        Tensor::<4>::from_data(burn::tensor::TensorData::new(x.to_vec(), [1, 1, 3, 1]), &crate::testing::device())
-    };
+    let tensor = |x: [f64; 3]| Tensor::<4>::from_data(TensorData::new(x.to_vec(), [1, 1, 3, 1]), &device());
     let mut pass = example(straight(true, 3));
     pass.x = pass.x.narrow(1, 0, 3).cast(DType::F32);
     pass.heads = Heads { q: tensor([1.0; 3]), k: tensor([0.0, 0.0, 1000.0]), v: tensor([1.0, 3.0, 7.0]) };
@@ -186,5 +185,59 @@ fn a_growing_key_leaves_those_before_it_alone() {
         let (output, after) = pass.part(t, 1).extend(&core, state, &Ctx::eval(0, 0));
         state = after;
         assert_eq!(values(&output), [expected]);
+    }
+}
+
+/// One head with `n` tokens of `d` entries, keys and queries turned by their places from `first` on.
+fn turned(first: usize, n: usize, d: usize) -> Pass {
+    let random = |name: &str| normal([1, 1, n, d], DType::F64, name);
+    let mut pass = example(straight(true, 4));
+    pass.heads = Heads { q: random("q"), k: random("k"), v: random("v") };
+    pass.x = normal([1, n, 13], DType::F64, "x").detach();
+    pass.scope = straight(true, n);
+    let pairs = d / 2;
+    let angles: Vec<f64> = (0..n * pairs).map(|i| (first + i / pairs) as f64 * 0.3 / (1 + i % pairs) as f64).collect();
+    let angles = TensorData::new(angles, [1, 1, n, pairs]);
+    let angles = Tensor::<4>::from_data(angles, (&pass.x.device(), DType::F64));
+    pass.rotation = Some(Rotation::Given { queries: angles.clone(), keys: angles });
+    pass
+}
+
+#[test]
+fn under_a_rotation_only_distances_matter_and_the_denominator_stays() {
+    let (n, d) = (7, 4);
+    let core = build(&core(json!("elu1")), [1, d, d], DType::F64);
+    let run = |pass: &Pass| values(&pass.forward(&core, &Ctx::eval(0, 0)));
+    let [near, far] = [0, 100].map(|first| run(&turned(first, n, d)));
+    assert_close("shifted", &far, &near, 1e-11);
+
+    // Pair by pair: turned features in the numerator, plain ones below.
+    let pass = turned(0, n, d);
+    let Some(rotation) = &pass.rotation else { panic!() };
+    let feature = |x: &Tensor<4>| x.clone().detach().clamp_max(0.0).exp() + x.clone().detach().clamp_min(0.0);
+    let (q, k) = (feature(&pass.heads.q), feature(&pass.heads.k));
+    let pairs = |q: Tensor<4>, k: Tensor<4>| q.matmul(k.swap_dims(2, 3)).tril(0);
+    let above = pairs(rotation.queries(q.clone()), rotation.keys(k.clone())).matmul(pass.heads.v.clone().detach());
+    let expected = values(&(above / pairs(q, k).sum_dim(3)));
+    assert_close("pairs", &run(&pass), &expected, 1e-12);
+    let still = Pass { rotation: None, ..pass };
+    assert!(run(&still).iter().zip(&near).any(|(a, b)| (a - b).abs() > 1e-2), "a rotation changes something");
+}
+
+#[test]
+fn one_key_among_many_gets_what_positive_features_allow() {
+    // One key at 2, n − 1 at −2, a positive query: 3 / (3 + (n − 1) e⁻²), where softmax would reach e⁴ / (e⁴ + n − 1).
+    let core = build(&core(json!("elu1")), [1, 1, 1], DType::F64);
+    for (n, expected) in [(16, 0.5964180031), (64, 0.2602783295), (256, 0.07997761219), (1024, 0.02120920841)] {
+        let first = |at: f64, other: f64| {
+            let entries = (0..n).map(|i| if i == 0 { at } else { other }).collect();
+            let data = TensorData::new::<f64, _>(entries, [1, 1, n, 1]);
+            Tensor::<4>::from_data(data, (&device(), DType::F64))
+        };
+        let mut pass = example(straight(false, n));
+        pass.heads = Heads { q: first(1.0, 1.0), k: first(2.0, -2.0), v: first(1.0, 0.0) };
+        pass.x = normal([1, n, 13], DType::F64, "x").detach();
+        let found = values(&pass.forward(&core, &Ctx::eval(0, 0)));
+        assert_close(&format!("n = {n}"), &found[..1], &[expected], 1e-9);
     }
 }
