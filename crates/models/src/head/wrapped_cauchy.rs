@@ -78,7 +78,7 @@ impl WrappedCauchyConfig {
 /// s fixed, or softplus(ŝ) + 1
 /// ```
 /// g, one per class, and ŝ are learned; keep weight decay off them by a group of the optimizer
-/// (`groups = [{ match = "*.concentration", weight_decay = 0.0 }]`). The authors' code writes 3.14 for π.
+/// (`groups = [{ match = "concentration$", weight_decay = 0.0 }]`). The authors' code writes 3.14 for π.
 ///
 /// # Shapes
 /// - features: `[answers, features]`; logits: `[answers, outputs]`. The order of the classes is not that of their cosines, as γ
