@@ -17,8 +17,11 @@ use crate::{
 /// Each class c has a bigram `(u_c, w_c)`, drawn once, all symbols of all bigrams different. A document of class c is
 /// `length` tokens with `copies` of its bigram at random places that do not overlap; the rest is uniform among
 /// `symbols`, drawn again wherever one of the bigrams would appear. So a document holds its own bigram exactly `copies`
-/// times and no other, and nothing but neighbours tells more than the symbols' counts do. With the bigrams (3, 7) and
-/// (5, 1), the document `0 3 7 5 2 3 7 6` of 2 copies is of class 0.
+/// times and no other. With the bigrams (3, 7) and (5, 1), the document `0 3 7 5 2 3 7 6` of 2 copies is of class 0.
+///
+/// The copies also raise the counts of their two symbols, and whoever does nothing but count is right in about 70 % of the
+/// documents with the default values. With `decoys`, a document holds both symbols of every *other* class `copies` times as well,
+/// never as a bigram: counts say nothing then, and only neighbours tell the class.
 ///
 /// There are `documents` training documents. The evaluation sets have `rows` documents each: `val`, which chooses, has
 /// the training length, and each of `test_lengths` has a set of its own, `n512`, …, with as many copies in documents of
@@ -40,6 +43,8 @@ pub struct LongDocumentsConfig {
     #[serde(deserialize_with = "range::at_least_one")]
     #[schemars(range(min = 1))]
     pub copies: usize,
+    /// Whether the symbols of the other classes are planted too, apart from each other.
+    pub decoys: bool,
     /// Training documents.
     #[serde(deserialize_with = "range::at_least_one")]
     #[schemars(range(min = 1))]
@@ -64,6 +69,7 @@ impl Default for LongDocumentsConfig {
             symbols: 64,
             classes: 4,
             copies: 3,
+            decoys: false,
             documents: 2000,
             length: 512,
             test_lengths: vec![512, 1024],
@@ -82,6 +88,12 @@ impl Entry for LongDocumentsConfig {
 impl LongDocumentsConfig {
     fn lengths(&self) -> Lengths {
         Lengths::constant(self.length, &self.test_lengths, "tokens")
+    }
+
+    /// Tokens of a document that are planted.
+    fn planted(&self) -> usize {
+        let classes = if self.decoys { self.classes } else { 1 };
+        self.copies.saturating_mul(classes).saturating_mul(2)
     }
 }
 
@@ -106,7 +118,16 @@ impl Dataset for LongDocumentsConfig {
             return Err(Invalid::new("copies", "copies = 0 tells nothing of the class; expected at least 1"));
         }
         let lengths = self.lengths();
-        lengths.at_least(copies.saturating_mul(2), format_args!("copies = {copies} bigrams take two tokens each"))?;
+        match self.decoys {
+            false => {
+                lengths.at_least(self.planted(), format_args!("copies = {copies} bigrams take two tokens each"))?
+            }
+            // Decoys need noise to stand in that makes no bigram of them.
+            true => lengths.at_least(
+                self.planted().saturating_mul(2),
+                format_args!("copies = {copies} of {classes} bigrams, most of them torn apart, should be half of them"),
+            )?,
+        }
         lengths.check([512, 512])?;
         if length.saturating_mul(documents) > MAX_VALUES {
             let message = format!(
@@ -139,6 +160,7 @@ impl Dataset for LongDocumentsConfig {
 struct Documents {
     symbols: usize,
     copies: usize,
+    decoys: bool,
     /// `(u_c, w_c)` of each class.
     bigrams: Vec<(usize, usize)>,
     /// The symbol that must not follow each symbol in the noise.
@@ -153,7 +175,57 @@ impl Documents {
         for &(u, w) in &bigrams {
             barred[u] = Some(w);
         }
-        Self { symbols: config.symbols, copies: config.copies, bigrams, barred }
+        Self { symbols: config.symbols, copies: config.copies, decoys: config.decoys, bigrams, barred }
+    }
+}
+
+impl Documents {
+    /// A document of noise around the bigram of `class`.
+    fn plain(&self, class: usize, length: usize, draws: &mut Draws) -> Vec<usize> {
+        let (u, w) = self.bigrams[class];
+        let mut planted = scatter(draws, self.copies, 2, length).into_iter().peekable();
+        let mut document: Vec<usize> = Vec::with_capacity(length);
+        while document.len() < length {
+            if planted.next_if_eq(&document.len()).is_some() {
+                document.extend([u, w]);
+                continue;
+            }
+            // No symbol stands in two bigrams, so noise beside a planted one never makes another.
+            let symbol = draws.below(self.symbols);
+            if Some(symbol) != self.barred_after(&document) {
+                document.push(symbol);
+            }
+        }
+        document
+    }
+
+    /// The same with the symbols of the other classes in the place of some of the noise.
+    fn with_decoys(&self, class: usize, length: usize, draws: &mut Draws) -> Vec<usize> {
+        let mut document = self.plain(class, length, draws);
+        let (u, w) = self.bigrams[class];
+        let mut free = vec![true; length];
+        for i in (1..length).filter(|&i| (document[i - 1], document[i]) == (u, w)) {
+            (free[i - 1], free[i]) = (false, false);
+        }
+        let others = self.bigrams.iter().enumerate().filter(|(other, _)| *other != class);
+        for &decoy in others.flat_map(|(_, (u, w))| [u, w]) {
+            let mut left = self.copies;
+            while left > 0 {
+                let place = draws.below(length);
+                let before = self.barred_after(&document[..place]) == Some(decoy);
+                let behind = self.barred[decoy].is_some_and(|next| document.get(place + 1) == Some(&next));
+                if free[place] && !before && !behind {
+                    (document[place], free[place]) = (decoy, false);
+                    left -= 1;
+                }
+            }
+        }
+        document
+    }
+
+    /// The symbol that would end a bigram.
+    fn barred_after(&self, document: &[usize]) -> Option<usize> {
+        document.last().and_then(|&before| self.barred[before])
     }
 }
 
@@ -163,21 +235,10 @@ impl Recipe for Documents {
         let mut classes = Vec::with_capacity(rows);
         for _ in 0..rows {
             let class = draws.below(self.bigrams.len());
-            let (u, w) = self.bigrams[class];
-            let mut planted = scatter(draws, self.copies, 2, length).into_iter().peekable();
-            let mut document: Vec<usize> = Vec::with_capacity(length);
-            while document.len() < length {
-                if planted.next_if_eq(&document.len()).is_some() {
-                    document.extend([u, w]);
-                    continue;
-                }
-                // No symbol stands in two bigrams, so noise beside a planted one never makes another.
-                let barred = document.last().and_then(|&before| self.barred[before]);
-                let symbol = draws.below(self.symbols);
-                if Some(symbol) != barred {
-                    document.push(symbol);
-                }
-            }
+            let document = match self.decoys {
+                false => self.plain(class, length, draws),
+                true => self.with_decoys(class, length, draws),
+            };
             ids.extend(document.into_iter().map(|id| id as i32));
             classes.push(class as i32);
         }
@@ -186,99 +247,4 @@ impl Recipe for Documents {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-    use crate::{
-        Order, Split,
-        testing::{check_source, classes, ids, sets},
-    };
-
-    fn small() -> LongDocumentsConfig {
-        LongDocumentsConfig { documents: 40, rows: 20, ..Default::default() }
-    }
-
-    #[test]
-    fn a_document_holds_the_bigram_of_its_class_and_no_other() {
-        let config = LongDocumentsConfig { symbols: 9, length: 40, test_lengths: vec![80], documents: 200, ..small() };
-        let source = config.open(3).unwrap();
-        let batches = sets(&*source);
-        // The bigrams, told from the rows: those that every document of a class holds three times.
-        let count = |row: &[i32]| {
-            let mut counts: HashMap<(i32, i32), usize> = HashMap::new();
-            row.windows(2).for_each(|pair| *counts.entry((pair[0], pair[1])).or_default() += 1);
-            counts
-        };
-        let rows: Vec<_> = batches.iter().flat_map(|batch| ids(batch).map(count).zip(classes(batch))).collect();
-        let bigram = |class: i32| {
-            let of_class = || rows.iter().filter(|(_, c)| **c == class);
-            let all: Vec<(i32, i32)> = (0..81)
-                .map(|code| (code / 9, code % 9))
-                .filter(|pair| of_class().all(|(counts, _)| counts.get(pair) == Some(&3)))
-                .collect();
-            assert_eq!(all.len(), 1, "class {class}: {all:?}");
-            all[0]
-        };
-        let bigrams: Vec<(i32, i32)> = (0..4).map(bigram).collect();
-        for (counts, class) in &rows {
-            for (other, pair) in bigrams.iter().enumerate() {
-                let expected = if other as i32 == **class { 3 } else { 0 };
-                assert_eq!(counts.get(pair).copied().unwrap_or(0), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn a_batch_depends_on_seed_draw_split_and_step_alone() {
-        let source = check_source(|seed, draw| LongDocumentsConfig { draw, ..small() }.open(seed).unwrap());
-        assert_eq!(source.lengths, [("val", 512), ("n512", 512), ("n1024", 1024)].map(|(s, n)| (s.into(), n)));
-        assert_eq!(source.train_lengths, [512].into());
-    }
-
-    #[test]
-    fn training_documents_are_a_set_that_ends() {
-        let source = small().open(0).unwrap();
-        assert_eq!([Split::Train, Split::Val, Split::Test].map(|s| source.len(s)), [Some(40), Some(20), Some(0)]);
-        let whole = source.batch(Split::Train, &Order::Full, 0);
-        let second = source.batch(Split::Train, &Order::Sequential { size: 15 }, 2);
-        assert_eq!(second, whole.gather(&(30..40).collect::<Vec<_>>()));
-    }
-
-    #[test]
-    fn the_rows_never_change() {
-        // Pinned: a change of these numbers changes every recorded run.
-        let batch = small().open(2).unwrap().batch(Split::Train, &Order::Full, 0);
-        assert_eq!(
-            (ids(&batch).next().unwrap()[..8].to_vec(), classes(&batch)[0]),
-            (vec![7, 1, 8, 34, 53, 29, 1, 10], 2)
-        );
-    }
-
-    #[test]
-    fn impossible_parameters_are_refused() {
-        let message = |config: LongDocumentsConfig| config.check().unwrap_err().to_string();
-        assert_eq!(
-            message(LongDocumentsConfig { symbols: 7, ..small() }),
-            "symbols: symbols = 7 are too few for 4 bigrams without a common symbol; expected at least 8"
-        );
-        assert_eq!(
-            message(LongDocumentsConfig { length: 5, ..small() }),
-            "length: 5 tokens are too few: copies = 3 bigrams take two tokens each; expected at least 6"
-        );
-        assert_eq!(
-            message(LongDocumentsConfig { copies: 0, ..small() }),
-            "copies: copies = 0 tells nothing of the class; expected at least 1"
-        );
-        assert_eq!(
-            message(LongDocumentsConfig { classes: 1, ..small() }),
-            "classes: classes = 1 leaves nothing to tell apart; expected at least 2"
-        );
-        assert_eq!(
-            message(LongDocumentsConfig { documents: 1 << 30, ..small() }),
-            "documents: documents = 1073741824 of 512 tokens are more than fit; expected at most 524288"
-        );
-        assert!(message(LongDocumentsConfig { test_lengths: vec![512, 512], ..small() }).contains("stands twice"));
-        assert!(message(LongDocumentsConfig { rows: 1 << 30, ..small() }).contains("of 1024 tokens are more than fit"));
-    }
-}
+mod tests;
