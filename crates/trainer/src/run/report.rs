@@ -26,9 +26,13 @@ pub fn write(folder: &RunFolder, summary: &Summary, rows: &[Row]) -> anyhow::Res
 /// Accuracies and losses over steps.
 fn curves(rows: &[Row]) -> Plot {
     let mut accuracy = Figure::new("Accuracy", "step", "fraction");
-    let mut loss = Figure::new("Loss", "step", "nats");
-    loss.y = Axis::new("nats").log();
-    for name in metrics::names(rows) {
+    let names = metrics::names(rows);
+    // Where there are no classes, the loss is no number of nats, and there is nothing to be accurate in.
+    let classes = names.iter().any(|name| metrics::accuracy_of(name).is_some());
+    let unit = if classes { "nats" } else { "squared error" };
+    let mut loss = Figure::new("Loss", "step", unit);
+    loss.y = Axis::new(unit).log();
+    for name in names {
         if let Some(set) = metrics::accuracy_of(&name) {
             accuracy = accuracy.with(Series::new(set.replace('_', " "), points(rows, &name)));
         } else if let Some(set) = metrics::loss_of(&name) {
@@ -36,7 +40,8 @@ fn curves(rows: &[Row]) -> Plot {
         }
     }
     accuracy.y = Axis::new("fraction").range(0.0, 1.0);
-    Plot::Grid(FigureGrid { title: String::new(), columns: 2, panels: vec![accuracy, loss], shared_legend: true })
+    let panels = if classes { vec![accuracy, loss] } else { vec![loss] };
+    Plot::Grid(FigureGrid { title: String::new(), columns: panels.len(), panels, shared_legend: true })
 }
 
 /// A metric's points for a figure.

@@ -71,7 +71,7 @@ pub struct Summary {
     pub train_time_s: f64,
     /// Number of trained parameters.
     pub parameters: usize,
-    /// Last and best value of each metric; accuracies are fractions, losses in nats.
+    /// Last and best value of each metric; accuracies are fractions, losses of classes in nats.
     pub metrics: BTreeMap<String, Reached>,
 }
 
