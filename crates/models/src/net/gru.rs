@@ -151,12 +151,12 @@ impl GruConfig {
 /// A gated recurrent unit that reads a sequence and answers from its state: after the last step, or at the places that
 /// are asked for.
 ///
-/// Tokens are read one by one, as one-hot vectors (sums of them, where a token has several ids) or learned ones, items in their order, images row of pixels by row of pixels from the top, and feature
-/// vectors value by value.
+/// Tokens are read one by one, as one-hot vectors (sums of them, where a token has several ids) or learned ones; items in
+/// their order; images row of pixels by row of pixels from the top; feature vectors value by value.
 ///
 /// # Shapes
-/// - input: `Tokens [rows, length]`, `TokenSums`, `Items [rows, length, features]`, `Image` or `Floats [rows, length]`; logits:
-///   `[answers, outputs]`
+/// - input: `Tokens [rows, length]`, `TokenSums`, `Items [rows, length, features]`, `Image` or `Floats [rows, length]`;
+///   logits: `[answers, outputs]`
 /// - recorded for a probe: `block`, the state after each step, `[rows, length, width]`
 #[derive(Module, Debug)]
 pub struct GruClassifier {

@@ -13,6 +13,7 @@ use crate::{Ask, HeadConfig, Input, Invalid, Io};
 mod cnn;
 mod decoder;
 mod gru;
+mod hierarchical;
 mod lenet;
 mod mlp;
 mod query_pool;
@@ -20,16 +21,23 @@ mod resnet;
 mod soft_decision_tree;
 pub(crate) mod stack;
 mod transformer;
+mod vit;
 
 pub use cnn::{Cnn, CnnConfig, CnnInit, Padding};
 pub use decoder::{Decoder, DecoderConfig, DecoderState};
 pub use gru::{GruClassifier, GruConfig};
+pub use hierarchical::{
+    Aggregate, Aggregator, AggregatorConfig, Hierarchical, HierarchicalConfig, Joins, SegmentEncoder,
+    SegmentEncoderConfig, SegmentMean, SegmentMeanConfig, SegmentPool, SegmentRecurrent, SegmentRecurrentConfig,
+    Segments, segments,
+};
 pub use lenet::{LeNet, LeNetConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use query_pool::{QueryPool, QueryPoolConfig};
 pub use resnet::{ResNet, ResNetConfig, ResidualBlock, Shortcut};
 pub use soft_decision_tree::{Objective, Predict, SoftDecisionTree, SoftDecisionTreeConfig};
 pub use transformer::{InitScheme, ReadAt, Transformer, TransformerConfig};
+pub use vit::{Pool, Vit, VitConfig};
 
 registry! {
     /// A network, by name.
@@ -42,6 +50,7 @@ registry! {
     module Model: dyn Network, init((&Io, &Init));
     "cnn" => Cnn(CnnConfig),
     "gru" => GruClassifier(GruConfig),
+    "hierarchical" => Hierarchical(HierarchicalConfig),
     "lenet" => LeNet(LeNetConfig),
     "mlp" => Mlp(MlpConfig),
     "query_pool" => QueryPool(QueryPoolConfig),
@@ -49,6 +58,7 @@ registry! {
     "soft_decision_tree" => SoftDecisionTree(SoftDecisionTreeConfig),
     "transformer" => Transformer(TransformerConfig),
     "decoder" => Decoder(DecoderConfig),
+    "vit" => Vit(VitConfig),
 }
 
 /// What a network's parameters must answer before it is built.

@@ -292,4 +292,4 @@ impl Transformer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -43,17 +43,17 @@ fn small(norm: Norm, positions: bool) -> TransformerConfig {
 }
 
 /// A network's parameters, and the formula in plain loops: every position of every layer is computed.
-struct Reference {
-    parameters: BTreeMap<String, Vec<f64>>,
-    norm: Norm,
-    n_layers: usize,
-    n_heads: usize,
+pub(crate) struct Reference {
+    pub parameters: BTreeMap<String, Vec<f64>>,
+    pub norm: Norm,
+    pub n_layers: usize,
+    pub n_heads: usize,
 }
 
-type Rows = Vec<Vec<f64>>;
+pub(crate) type Rows = Vec<Vec<f64>>;
 
 impl Reference {
-    fn linear(&self, name: &str, x: &Rows) -> Rows {
+    pub(crate) fn linear(&self, name: &str, x: &Rows) -> Rows {
         let weight = &self.parameters[&format!("{name}.weight")];
         let bias = self.parameters.get(&format!("{name}.bias"));
         let inputs = x[0].len();
@@ -64,7 +64,7 @@ impl Reference {
         x.iter().map(|row| (0..outputs).map(|j| value(row, j)).collect()).collect()
     }
 
-    fn layer_norm(&self, name: &str, x: &Rows) -> Rows {
+    pub(crate) fn layer_norm(&self, name: &str, x: &Rows) -> Rows {
         let (weight, bias) = (&self.parameters[&format!("{name}.weight")], &self.parameters[&format!("{name}.bias")]);
         let one = |row: &Vec<f64>| {
             let n = row.len() as f64;
@@ -111,6 +111,16 @@ impl Reference {
         if self.norm == Norm::Post { self.layer_norm(norm, &sum) } else { sum }
     }
 
+    /// All blocks, by the name of their list.
+    pub(crate) fn blocks(&self, list: &str, mut x: Rows) -> Rows {
+        for l in 0..self.n_layers {
+            let name = |part: &str| format!("{list}.{l}.{part}");
+            x = self.join(&name("attention_norm"), &x, |x| self.attention(&name("attention"), x));
+            x = self.join(&name("feed_forward_norm"), &x, |x| self.feed_forward(&name("feed_forward"), x));
+        }
+        x
+    }
+
     fn logits(&self, tokens: &[usize], d_model: usize) -> Vec<f64> {
         let embedding = &self.parameters["embedding.weight"];
         let positions = self.parameters.get("positions.weight");
@@ -119,12 +129,7 @@ impl Reference {
                 .map(|i| embedding[token * d_model + i] + positions.map_or(0.0, |p| p[t * d_model + i]))
                 .collect()
         };
-        let mut x: Rows = tokens.iter().enumerate().map(vector).collect();
-        for l in 0..self.n_layers {
-            let name = |part: &str| format!("blocks.{l}.{part}");
-            x = self.join(&name("attention_norm"), &x, |x| self.attention(&name("attention"), x));
-            x = self.join(&name("feed_forward_norm"), &x, |x| self.feed_forward(&name("feed_forward"), x));
-        }
+        let mut x = self.blocks("blocks", tokens.iter().enumerate().map(vector).collect());
         if self.norm == Norm::Pre {
             x = self.layer_norm("norm", &x);
         }
