@@ -129,9 +129,15 @@ fn describe(pair: &[Choice; 2]) -> String {
     pair.map(|(factor, level)| format!("{} {}", FACTORS[factor], levels(factor)[level])).join(" × ")
 }
 
+/// Pairs and the first place they may stand in.
+type Legal = BTreeMap<[Choice; 2], usize>;
+
+/// Pairs and why each place refuses them.
+type Refused = BTreeMap<[Choice; 2], Vec<String>>;
+
 /// Each pair with the first place it may stand in, or with every refusal.
-fn judged(folder: &Path) -> (BTreeMap<[Choice; 2], usize>, BTreeMap<[Choice; 2], Vec<String>>) {
-    let (mut legal, mut refused) = (BTreeMap::new(), BTreeMap::new());
+fn judged(folder: &Path) -> (Legal, Refused) {
+    let (mut legal, mut refused) = (Legal::new(), Refused::new());
     for pair in all_pairs() {
         let mut reasons = Vec::new();
         for place in 0..PLACES.len() {
