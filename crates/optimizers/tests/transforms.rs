@@ -1,4 +1,4 @@
-//! Gradient transforms: the sheet's numbers, degenerate cases, laws.
+//! Gradient transforms: published numbers, degenerate cases, laws.
 #![allow(missing_docs)]
 mod common;
 
