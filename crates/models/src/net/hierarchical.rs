@@ -197,19 +197,9 @@ impl HierarchicalConfig {
         };
         let (d_model, length) = (self.d_model, self.read(length));
         let std = self.init.embedding_std(d_model);
-        let trunk = stack::Trunk {
-            d_model,
-            d_ff: self.d_ff,
-            n_layers: self.n_layers,
-            norm: self.norm,
-            activation: &self.activation,
-            dropout: self.dropout,
-            bias: self.bias,
-            init: self.init,
-            attention: &self.attention,
-            length: self.size.min(length),
-        };
-        let place = Place { length: trunk.length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") };
+        let trunk = stack::trunk!(self, self.size.min(length));
+        let at_positions = init.child("positions");
+        let place = Place::in_front(trunk.length, d_model, std, &at_positions);
         let (positions, blocks) = (self.positions.init(&place), trunk.blocks(init));
         let count = segments(length, self.size, self.stride).count();
         let aggregator = self.aggregator.init(&Segments { count, trunk, init: &init.child("aggregator") });

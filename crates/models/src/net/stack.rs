@@ -23,6 +23,25 @@ pub(crate) struct Trunk<'a> {
     pub length: usize,
 }
 
+/// The trunk of a config with the keys that all transformers have, for rows of so many tokens.
+macro_rules! trunk {
+    ($config:expr, $length:expr) => {
+        $crate::net::stack::Trunk {
+            d_model: $config.d_model,
+            d_ff: $config.d_ff,
+            n_layers: $config.n_layers,
+            norm: $config.norm,
+            activation: &$config.activation,
+            dropout: $config.dropout,
+            bias: $config.bias,
+            init: $config.init,
+            attention: &$config.attention,
+            length: $length,
+        }
+    };
+}
+pub(crate) use trunk;
+
 impl Trunk<'_> {
     /// The blocks, first to last, under `blocks` of `init`.
     pub fn blocks(&self, init: &Init) -> Vec<TransformerBlock> {

@@ -191,29 +191,11 @@ impl TransformerConfig {
         let InputSpec::Tokens { vocabulary, length } = io.input else { panic!("the transformer takes tokens") };
         let d_model = self.d_model;
         let std = self.init.embedding_std(d_model);
-        let trunk = stack::Trunk {
-            d_model,
-            d_ff: self.d_ff,
-            n_layers: self.n_layers,
-            norm: self.norm,
-            activation: &self.activation,
-            dropout: self.dropout,
-            bias: self.bias,
-            init: self.init,
-            attention: &self.attention,
-            length,
-        };
+        let trunk = stack::trunk!(self, length);
         let (output, head) = self.head.ends(&self.site(io), init, "output");
         Transformer {
             embedding: Embedding::new(&init.child("embedding"), [vocabulary, d_model], std),
-            positions: self.positions.init(&Place {
-                length,
-                d_model,
-                n_heads: 0,
-                d_head: 0,
-                std,
-                init: &init.child("positions"),
-            }),
+            positions: self.positions.init(&Place::in_front(length, d_model, std, &init.child("positions"))),
             blocks: trunk.blocks(init),
             norm: (self.norm == Norm::Pre).then(|| LayerNorm::new(init, d_model)),
             output,

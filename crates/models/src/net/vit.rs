@@ -167,19 +167,9 @@ impl VitConfig {
         let (d_model, length) = (self.d_model, self.length(height, width));
         let std = self.init.embedding_std(d_model);
         let (draw, _) = self.init.draws(d_model, self.n_layers);
-        let trunk = stack::Trunk {
-            d_model,
-            d_ff: self.d_ff,
-            n_layers: self.n_layers,
-            norm: self.norm,
-            activation: &self.activation,
-            dropout: self.dropout,
-            bias: self.bias,
-            init: self.init,
-            attention: &self.attention,
-            length,
-        };
-        let place = Place { length, d_model, n_heads: 0, d_head: 0, std, init: &init.child("positions") };
+        let trunk = stack::trunk!(self, length);
+        let at_positions = init.child("positions");
+        let place = Place::in_front(length, d_model, std, &at_positions);
         let values = channels * self.patch * self.patch;
         let (output, head) = self.head.ends(&self.site(io), init, "output");
         Vit {

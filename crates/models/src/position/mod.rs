@@ -52,6 +52,13 @@ pub struct Place<'a> {
     pub init: &'a Init,
 }
 
+impl<'a> Place<'a> {
+    /// In front of the first block, where there are no heads yet.
+    pub fn in_front(length: usize, d_model: usize, std: f64, init: &'a Init) -> Self {
+        Self { length, d_model, n_heads: 0, d_head: 0, std, init }
+    }
+}
+
 registry! {
     /// A position scheme, by name.
     config PositionConfig("position"): dyn PositionSetting;

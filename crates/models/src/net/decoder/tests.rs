@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     Model, ModelConfig,
-    attention::PresetConfig,
+    attention::{PresetConfig, Remember},
     testing::{assert_close, check_gradients, device, indices, normal, randomised, values},
 };
 

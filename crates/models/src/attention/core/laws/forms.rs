@@ -1,12 +1,11 @@
 //! Whatever the order and the precision of the sums, they are the same.
-use burn::tensor::{DType};
+use burn::tensor::DType;
 
 use super::{directions, eval, in_form};
 use crate::{
-    attention::{
-        core::{
-            CoreConfig, testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, config, padded, pattern, straight},
-        },
+    attention::core::{
+        CoreConfig,
+        testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, padded, pattern, straight},
     },
     testing::{assert_close, normal, values},
 };

@@ -6,7 +6,8 @@ use crate::{
     attention::{
         Scope, Side,
         core::{
-            Heads, testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, config, mask, padded, pattern, straight},
+            Heads,
+            testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, mask, padded, pattern, straight},
         },
     },
     testing::{assert_close, normal, values},

@@ -98,7 +98,7 @@ fn in_form(config: &CoreConfig, form: &str, chunk: usize) -> Option<CoreConfig> 
     }
     table.insert("form".into(), json!(form));
     table.insert("chunk".into(), json!(chunk));
-    Some(config(value))
+    Some(super::testing::config(value))
 }
 
 fn eval() -> Ctx {

@@ -5,7 +5,8 @@ use super::{directions, eval};
 use crate::{
     attention::{
         core::{
-            Core, Heads, testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, config, padded, pattern, straight},
+            Core, Heads,
+            testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, padded, pattern, straight},
         },
         state::{Remember, State},
     },

@@ -1,14 +1,13 @@
 //! Gradients, recorded weights and shared heads.
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use kiln_activations::{Probe};
+use kiln_activations::Probe;
 use serde_json::json;
 
 use super::{directions, eval};
 use crate::{
-    attention::{
-        core::{
-            Heads, testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, config, fits, padded, pattern, straight},
-        },
+    attention::core::{
+        Heads,
+        testing::{D, E, HEADS, LENGTH, Pass, ROWS, build, config, fits, padded, pattern, straight},
     },
     testing::{assert_close, check_gradients, normal, values},
 };

@@ -43,14 +43,8 @@ impl SegmentEncoderConfig {
     pub fn init(&self, segments: &Segments<'_>) -> SegmentEncoder {
         let Segments { count, trunk, init } = segments;
         let trunk = Trunk { n_layers: self.n_layers, length: *count, ..*trunk };
-        let place = Place {
-            length: *count,
-            d_model: trunk.d_model,
-            n_heads: 0,
-            d_head: 0,
-            std: trunk.init.embedding_std(trunk.d_model),
-            init: &init.child("positions"),
-        };
+        let at_positions = init.child("positions");
+        let place = Place::in_front(*count, trunk.d_model, trunk.init.embedding_std(trunk.d_model), &at_positions);
         // A document longer than all that the data announces ends in segments at the last position.
         let positions = LearnedConfig { overflow: Overflow::Clamp, ..LearnedConfig::default() };
         SegmentEncoder {
