@@ -11,6 +11,8 @@
 //! | [`accuracy`] | how often is it right? | `accuracy` |
 //! | [`alignment`] | do gradient and update only scale the weights? | `nlm_grad`, `nlm_update`, `norm_growth`, norms |
 //! | [`attention`] | does a head select or disperse? | `largest_weight`, `zero_share`, `dead_rows` |
+//! | [`sinks`] | does a head rest on the first key? | sink rate, weight on key 0 |
+//! | [`outliers`] | are a few hidden values far larger than the rest? | largest value, kurtosis |
 //! | [`moments`] | has the optimizer's state rounded away? | `v_zero` |
 //! | [`fourier`] | does an embedding use few frequencies? | `top5`, `gini`, `restricted_loss`, `excluded_loss` |
 //! | [`statistics`] | what do several numbers say? | mean, deviation, quantiles |
@@ -30,6 +32,8 @@ pub mod logits;
 pub mod margin;
 mod matrix;
 pub mod moments;
+pub mod outliers;
+pub mod sinks;
 pub mod statistics;
 
 pub use matrix::Matrix;

@@ -169,8 +169,8 @@ fn measures() -> (Vec<String>, Vec<String>) {
     let list = ok(folder().path(), &["list", "measures", "--json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
     assert!(rows.len() >= 17);
-    let reads_attention =
-        |name: &str| name.contains("largest_weight") || ["\"zero_share\"", "\"dead_rows\""].contains(&name);
+    let of_attention = ["\"largest_weight\"", "\"zero_share\"", "\"dead_rows\"", "\"sink_rate\""];
+    let reads_attention = |name: &str| of_attention.contains(&name);
     rows.iter().map(|row| row["name"].to_string()).partition(|name| reads_attention(name))
 }
 

@@ -52,7 +52,7 @@ impl Eval {
         let ctx = Ctx::eval(loaded.experiment.run.seed, step);
         let mut metrics = BTreeMap::new();
         for set in engine.feed().source().eval_sets() {
-            let Evaluated { scored, loss, .. } = engine.evaluate(&model, set, &ctx, None);
+            let Evaluated { scored, loss } = engine.evaluate(&model, set, &ctx, &mut []);
             metrics.insert(format!("{set}_loss"), loss);
             metrics.extend(scored.accuracy().map(|accuracy| (format!("{set}_accuracy"), accuracy)));
         }

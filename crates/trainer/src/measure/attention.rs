@@ -1,5 +1,19 @@
 //! Where the attention of the evaluation sets goes: selection, dispersion, dead heads.
+use kiln_analyses::attention::Spread;
+
 use super::*;
+
+/// Refuses networks without attention weights.
+pub(super) fn attends(context: &Context) -> Result<(), String> {
+    match context.attends {
+        true => Ok(()),
+        false => {
+            Err("the network has no attention whose weights could be read; use it with query_pool or a transformer \
+                      whose attention core is scores"
+                .into())
+        }
+    }
+}
 
 /// A measure that reads a spread of each evaluation set; its method's name is the metric's.
 macro_rules! spread_measure {
@@ -17,23 +31,29 @@ macro_rules! spread_measure {
 
         impl Measure for $name {
             fn check(&self, context: &Context) -> Result<(), String> {
-                match context.attends {
-                    true => Ok(()),
-                    false => Err("the network has no attention whose weights could be read; use it with \
-                                  query_pool or transformer"
-                        .into()),
-                }
+                attends(context)
             }
 
-            fn needs_probe(&self) -> bool {
-                true
-            }
+            fn watch(&self, _set: &Set) -> Option<Box<dyn Watcher>> {
+                /// The weights of all layers and heads together.
+                #[derive(Default)]
+                struct All(Spread);
 
-            fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()> {
-                for (set, spread) in &snapshot.spreads {
-                    row.push(format!("{set}_{}", stringify!($method)), spread.$method());
+                impl Watcher for All {
+                    fn wants(&self) -> &'static str {
+                        "attention"
+                    }
+
+                    fn see(&mut self, seen: &Seen) {
+                        self.0.add(&seen.rows(), seen.kept());
+                    }
+
+                    fn report(&self, set: Split, row: &mut Row) {
+                        row.push(format!("{set}_{}", stringify!($method)), self.0.$method());
+                    }
                 }
-                Ok(())
+
+                Some(Box::<All>::default())
             }
         }
     };

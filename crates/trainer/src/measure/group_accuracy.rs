@@ -36,6 +36,18 @@ pub(super) fn publishes(context: &Context, such: impl Fn(&Group) -> bool) -> boo
     context.source.eval_sets().iter().any(|&set| context.source.groups(set).iter().any(&such))
 }
 
+/// The names of all groups, each once.
+pub(super) fn group_names(context: &Context) -> Vec<String> {
+    let sets = context.source.eval_sets();
+    let groups = sets.iter().flat_map(|&set| context.source.groups(set));
+    groups.fold(Vec::new(), |mut names, group| {
+        if !names.contains(&group.name) {
+            names.push(group.name.clone());
+        }
+        names
+    })
+}
+
 /// Adds the accuracies of such groups.
 pub(super) fn push(snapshot: &Snapshot, row: &mut Row, such: impl Fn(&Group) -> bool) {
     for (set, scored) in &snapshot.sets {

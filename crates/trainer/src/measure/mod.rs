@@ -3,6 +3,7 @@
 //! A measure reads the [`Snapshot`] of a log step and adds metrics to its row. The formulas are pure
 //! functions of `kiln-analyses`; here stands only what each needs from the run. A measure never changes the
 //! run: final weights are the same bits with and without it.
+use kiln_datasets::Split;
 use kiln_registry::{Entry, registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,11 @@ mod group_accuracy;
 mod logits;
 mod nlm;
 mod norms;
+mod outliers;
+mod sink_rate;
 mod swap_split;
 mod v_zero;
+mod watch;
 
 use attention::{DeadRows, LargestWeight, ZeroShare};
 use collapse::{RowGradZero, RowsumDefect, SIsOne, TargetGradZero, ZeroLoss};
@@ -26,8 +30,11 @@ use group_accuracy::GroupAccuracy;
 use logits::{LogitNorm, Margins};
 use nlm::{NlmGrad, NlmUpdate, NormGrowth};
 use norms::Norms;
+use outliers::OutliersMeasure;
+use sink_rate::SinkRate;
 use swap_split::SwapSplit;
 use v_zero::VZero;
+pub use watch::{PerPart, Seen, Set, Watcher};
 
 registry! {
     /// A diagnostic, by name.
@@ -50,6 +57,8 @@ registry! {
     "largest_weight" => LargestWeight(LargestWeight),
     "zero_share" => ZeroShare(ZeroShare),
     "dead_rows" => DeadRows(DeadRows),
+    "sink_rate" => SinkRate(SinkRate),
+    "outliers" => Outliers(OutliersMeasure),
 }
 
 /// Adds metrics to a row.
@@ -63,16 +72,20 @@ pub trait Measure {
         Ok(())
     }
 
-    /// Whether the evaluation passes must carry a probe for it.
-    fn needs_probe(&self) -> bool {
-        false
+    /// Who looks at the records of an evaluation set for it, if it needs any.
+    fn watch(&self, set: &Set) -> Option<Box<dyn Watcher>> {
+        let _ = set;
+        None
     }
 
     /// Reads the snapshot, adds to the row.
     ///
     /// # Errors
     /// If the run cannot be measured in this way.
-    fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()>;
+    fn measure(&self, snapshot: &Snapshot, row: &mut Row) -> anyhow::Result<()> {
+        let _ = (snapshot, row);
+        Ok(())
+    }
 }
 
 /// What is known of a run before it starts.

@@ -4,7 +4,6 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use kiln_activations::{Ctx, Init, Probe, loss::Loss};
-use kiln_analyses::attention::Spread;
 use kiln_datasets::{BatchSource, Split};
 use kiln_models::Model;
 
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::{
     config::schema::Experiment,
+    measure::{Seen, Set, Watcher},
     run::metrics::Row,
     task::{Misfit, Pass, Task},
 };
@@ -38,8 +38,6 @@ pub struct Evaluated {
     pub scored: Scored,
     /// Their mean loss.
     pub loss: f64,
-    /// How attention weights are spread, those of all layers and heads together; empty without a probe.
-    pub spread: Spread,
 }
 
 /// A made step that is not yet adopted: what the state becomes if the run goes on.
@@ -148,17 +146,19 @@ impl Engine {
             row.push("train_accuracy", accuracy);
         }
 
-        let watched = self.experiment.eval.measures.iter().any(|measure| measure.needs_probe());
-        let probe = watched.then(|| Probe::of(["attention"]));
-        let (mut sets, mut spreads) = (Vec::new(), Vec::new());
+        let (mut sets, mut watched) = (Vec::new(), Vec::new());
         for set in self.feed.source().eval_sets() {
-            let Evaluated { scored, loss, spread } = self.evaluate(&model, set, &ctx, probe.as_ref());
+            let batch = self.feed.eval(set);
+            let passing = Set { source: self.feed.source(), split: set, batch: &batch };
+            let measures = &self.experiment.eval.measures;
+            let mut watchers: Vec<_> = measures.iter().map(|measure| measure.watch(&passing)).collect();
+            let Evaluated { scored, loss } = self.evaluate(&model, set, &ctx, &mut watchers);
             row.push(format!("{set}_loss"), loss);
             if let Some(accuracy) = scored.accuracy() {
                 row.push(format!("{set}_accuracy"), accuracy);
             }
             sets.push((set, scored));
-            spreads.push((set, spread));
+            watched.push((set, watchers));
         }
         row.push("lr", self.state.chain.lr(step));
 
@@ -174,7 +174,6 @@ impl Engine {
             let snapshot = Snapshot {
                 train,
                 sets,
-                spreads,
                 logits,
                 target: batch.target.clone(),
                 loss_rows,
@@ -186,8 +185,11 @@ impl Engine {
                 source: self.feed.source(),
                 cache: snapshot::Cache::default(),
             };
-            for measure in measures {
+            for (i, measure) in measures.iter().enumerate() {
                 measure.measure(&snapshot, &mut row)?;
+                for (set, watchers) in &watched {
+                    watchers[i].iter().for_each(|watcher| watcher.report(*set, &mut row));
+                }
             }
         }
         Ok((row, Next(next)))
@@ -204,22 +206,32 @@ impl Engine {
         let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
     }
 
-    /// Passes a whole evaluation set through `model` (on the inference device); `probe` watches, if there is one.
-    pub fn evaluate(&mut self, model: &Model, set: Split, ctx: &Ctx, probe: Option<&Probe>) -> Evaluated {
+    /// Passes a whole evaluation set through `model` (on the inference device), while `watchers` look on.
+    pub fn evaluate(
+        &mut self,
+        model: &Model,
+        set: Split,
+        ctx: &Ctx,
+        watchers: &mut [Option<Box<dyn Watcher>>],
+    ) -> Evaluated {
         let batch = self.feed.eval(set);
-        let ctx = probe.map_or_else(|| ctx.clone(), |probe| ctx.clone().with_probe(probe));
-        let mut spread = Spread::default();
+        let wanted: Vec<_> = watchers.iter().flatten().map(|watcher| watcher.wants()).collect();
+        let probe = (!wanted.is_empty()).then(|| Probe::of(wanted));
+        let ctx = probe.as_ref().map_or_else(|| ctx.clone(), |probe| ctx.clone().with_probe(probe));
         let answers = pieces(&batch.input).map(|rows| {
+            let first_row = rows.start;
             let (input, ask) = batch.part(rows);
             let answers = model.forward(&input, &ask, &ctx);
-            // The weights of a whole set of long rows would not fit into memory.
-            let records = probe.map(Probe::take).unwrap_or_default();
-            records.iter().for_each(|record| snapshot::add_record(&mut spread, record));
+            for record in probe.iter().flat_map(Probe::take) {
+                let seen = Seen::new(&record, first_row);
+                let wanting = watchers.iter_mut().flatten().filter(|watcher| watcher.wants() == record.name);
+                wanting.for_each(|watcher| watcher.see(&seen));
+            }
             answers
         });
         let logits = Tensor::cat(answers.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
-        Evaluated { scored: Scored::new(&logits, batch.classes.as_deref()), loss: host(&loss.mean)[0], spread }
+        Evaluated { scored: Scored::new(&logits, batch.classes.as_deref()), loss: host(&loss.mean)[0] }
     }
 }
 

@@ -10,11 +10,8 @@ use burn::{
     optim::GradientsParams,
     tensor::Tensor,
 };
-use kiln_activations::{
-    Record,
-    loss::{Loss, Target},
-};
-use kiln_analyses::{Matrix, accuracy::accuracy, alignment::Named, attention::Spread};
+use kiln_activations::loss::{Loss, Target};
+use kiln_analyses::{Matrix, accuracy::accuracy, alignment::Named};
 use kiln_datasets::{BatchSource, Split};
 use kiln_models::{Model, visit_trained};
 use kiln_optimizers::Chain;
@@ -93,9 +90,6 @@ pub struct Snapshot<'a> {
     pub train: Scored,
     /// Every evaluation set, by name.
     pub sets: Vec<(Split, Scored)>,
-    /// How the attention weights of each evaluation set are spread, those of all layers and heads together; empty unless a
-    /// measure needs a probe.
-    pub spreads: Vec<(Split, Spread)>,
     /// The training logits on their device, detached.
     pub logits: Tensor<2>,
     /// Targets of the training batch.
@@ -153,13 +147,6 @@ impl Snapshot<'_> {
     pub fn losses(&self) -> &[f64] {
         self.cache.loss_rows.get_or_init(|| host(&self.loss_rows))
     }
-}
-
-/// Adds the weights that a probe recorded.
-pub fn add_record(spread: &mut Spread, record: &Record) {
-    let (shape, device) = (record.rows.dims(), record.rows.device());
-    let kept = record.keep.mask(shape, &device).map(|mask| mask.to_data().iter::<bool>().collect::<Vec<_>>());
-    spread.add(&Matrix::new(host(&record.rows), shape[1]), kept.as_deref());
 }
 
 impl Before {
