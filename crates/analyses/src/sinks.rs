@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn pieces_add_up_and_some_queries_do_not_count() {
-        let values = vec![0.5, 0.5, 0.25, 0.75, 1.0, 0.0, 0.75, 0.25];
+        let values = [0.5, 0.5, 0.25, 0.75, 1.0, 0.0, 0.75, 0.25];
         let mut pieces = Sinks::default();
         pieces.add(0, &Matrix::new(&values[..4], 2), |query| query != 1);
         pieces.add(0, &Matrix::new(&values[4..], 2), |query| query != 0);
