@@ -8,11 +8,19 @@ use anyhow::Context;
 /// # Errors
 /// If the folder cannot be written; an earlier file at `path` is then untouched.
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write_with(path, |file| Ok(file.write_all(bytes.as_ref())?))
+}
+
+/// As [`write`], for a file too large for the memory: `fill` writes it.
+///
+/// # Errors
+/// If the folder cannot be written or `fill` fails; an earlier file at `path` is then untouched.
+pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let folder = folder_of(path);
     let attempt = || -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;
         let mut file = tempfile::Builder::new().prefix(".kiln-").suffix(".tmp").tempfile_in(folder)?;
-        file.write_all(bytes.as_ref())?;
+        fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         // A temporary file is private to its owner; results are meant to be read by others.
         #[cfg(unix)]
@@ -25,6 +33,11 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
         Ok(())
     };
     attempt().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The folder a file stands in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a rename in `folder` durable where the platform can.

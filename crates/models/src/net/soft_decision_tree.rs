@@ -269,26 +269,23 @@ impl Network for SoftDecisionTree {
         let paths = levels[self.config.depth].clone();
         ctx.record("block", &Keep::All, || paths.clone().exp());
         let answers = log_softmax(self.leaves.val(), 1);
-        if ctx.training {
-            if self.config.penalty > 0.0 {
-                ctx.add_loss("tree_balance", || self.balance(&scores, &levels));
-            }
-            return match self.config.objective {
-                Objective::Mixture => Self::mixture(paths, answers),
-                Objective::Paths => {
-                    let averages = paths.exp().matmul(answers);
-                    ctx.add_loss("tree_paths", || log_sum_exp(averages.clone(), 1).mean().neg());
-                    averages
-                }
-            };
+        if ctx.training && self.config.penalty > 0.0 {
+            ctx.add_loss("tree_balance", || self.balance(&scores, &levels));
         }
-        match self.config.predict {
-            Predict::Mixture => Self::mixture(paths, answers),
-            Predict::MaxPath => {
+        let logits = match (ctx.training, self.config.objective, self.config.predict) {
+            (true, Objective::Mixture, _) | (false, _, Predict::Mixture) => Self::mixture(paths, answers),
+            (true, Objective::Paths, _) => {
+                let averages = paths.exp().matmul(answers);
+                ctx.add_loss("tree_paths", || log_sum_exp(averages.clone(), 1).mean().neg());
+                averages
+            }
+            (false, _, Predict::MaxPath) => {
                 let [rows, _] = paths.dims();
                 answers.select(0, paths.argmax(1).reshape([rows]))
             }
-        }
+        };
+        ctx.record("logits", &Keep::All, || logits.clone());
+        logits
     }
 
     fn embedding(&self) -> Option<Tensor<2>> {

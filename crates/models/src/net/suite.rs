@@ -239,3 +239,23 @@ fn every_kind_of_input_is_taken_or_refused_by_name() {
         assert!(taken > 0, "{name} takes nothing");
     }
 }
+
+#[test]
+fn what_is_recorded_has_a_name_of_its_own_and_rows_first() {
+    for (name, config, io) in cases() {
+        let probe = Probe::default();
+        let ctx = Ctx::eval(2, 3).with_probe(&probe);
+        build(&config, &io, 1).forward(&input(io.input), &Ask::row(), &ctx);
+        let records = probe.take();
+        let mut names: Vec<String> = records.iter().map(|record| format!("{}/{}", record.name, record.path)).collect();
+        for (record, name) in records.iter().zip(&names) {
+            assert_eq!(record.shape[0] % ROWS, 0, "{name}: {:?}", record.shape);
+        }
+        let recorded = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), recorded, "{name}: {names:?}");
+        assert!(names.contains(&"logits/".to_owned()), "{name}: {names:?}");
+        assert_eq!(records.iter().any(|record| record.name == "attention"), config.attends(), "{name}: {names:?}");
+    }
+}

@@ -1,21 +1,30 @@
 //! `kiln eval`.
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow};
 use burn::module::Module;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
 use clap::Args;
 use kiln_activations::Ctx;
+use kiln_models::Model;
 
 use super::{Global, print};
 use crate::{
     Result, atomic, config,
     error::Sort,
+    export::{Arrays, Export, Rows, What, watch},
     run::{RunFolder, checkpoint::Checkpoints},
-    train::{self, engine::Evaluated, state},
+    train::{
+        self,
+        engine::{Engine, Evaluated},
+        state,
+    },
 };
 
-/// Evaluate a trained run, under other settings if asked, or export its weights.
+/// Evaluate a trained run, under other settings if asked; export weights, attention, logits and more.
 #[derive(Debug, Args)]
 pub struct Eval {
     /// The run folder.
@@ -23,9 +32,20 @@ pub struct Eval {
     /// Change a key for this evaluation: other data, or model keys that leave the weights' names and shapes.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Write the weights to this .safetensors file.
+    /// Write what the file's name says (attention.npz, logits.safetensors, weights.safetensors …) to this .npz or .safetensors
+    /// file. May be given several times.
     #[arg(long, value_name = "FILE")]
-    export: Option<PathBuf>,
+    export: Vec<PathBuf>,
+    /// What the exported file holds, if its name does not say: attention, scores, block, features, logits, embeddings,
+    /// inputs, targets or weights.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "export")]
+    what: Vec<String>,
+    /// The rows to export: those of this evaluation set, or train [default: test, or the first set].
+    #[arg(long, value_name = "SET", requires = "export")]
+    split: Option<String>,
+    /// Export the first N rows only.
+    #[arg(long, value_name = "N", requires = "export")]
+    limit: Option<usize>,
 }
 
 impl Eval {
@@ -34,6 +54,7 @@ impl Eval {
     /// # Errors
     /// If there is no run, no complete checkpoint, or the weights do not fit the changed settings.
     pub fn run(self, global: &Global) -> Result<()> {
+        let exports = self.exports()?;
         let folder = RunFolder::open(&self.run)?;
         let sets = global.sets(&self.set);
         let loaded = config::load(&folder.file("config.toml"), &sets)?;
@@ -45,11 +66,14 @@ impl Eval {
             .input()?;
 
         let model = engine.state.model.valid();
-        if let Some(path) = &self.export {
-            export(&model, path)?;
-            global.say(format_args!("weights of step {step}: {}", path.display()));
-        }
         let ctx = Ctx::eval(loaded.experiment.run.seed, step);
+        for export in &exports {
+            let written = match export.what.contains(&What::Weights) {
+                true => weights(&model, &export.path).map(|()| "weights".to_owned()),
+                false => self.export(export, &mut engine, &model, &ctx),
+            };
+            global.say(format_args!("{} of step {step}: {}", written?, export.path.display()));
+        }
         let mut metrics = BTreeMap::new();
         for set in engine.feed().source().eval_sets() {
             let Evaluated { scored, loss } = engine.evaluate(&model, set, &ctx, &mut []);
@@ -69,13 +93,42 @@ impl Eval {
     }
 }
 
-/// Writes the weights beside their final place and renames them.
-fn export(model: &kiln_models::Model, path: &std::path::Path) -> Result<()> {
-    if path.extension().is_none_or(|extension| extension != "safetensors") {
-        return Err(anyhow!("{}: weights are exported as .safetensors; name the file so", path.display())).input();
+impl Eval {
+    /// The files to write.
+    fn exports(&self) -> Result<Vec<Export>> {
+        if self.export.len() > 1 && !self.what.is_empty() {
+            let message =
+                "--what says what one file holds; with several, name each after what it holds, such as attention.npz";
+            return Err(anyhow!(message)).input();
+        }
+        if self.limit == Some(0) {
+            return Err(anyhow!("--limit 0 exports no row; expected at least 1")).input();
+        }
+        self.export.iter().map(|path| Export::new(path, &self.what)).collect()
     }
+
+    /// Writes one file; what it holds, in words.
+    fn export(&self, export: &Export, engine: &mut Engine, model: &Model, ctx: &Ctx) -> Result<String> {
+        let rows = Rows { split: self.split.clone(), limit: self.limit };
+        let folder = atomic::folder_of(&export.path);
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot write {}", export.path.display())).failed()?;
+        let mut arrays = Arrays::new(folder);
+        let (set, rows) = watch(engine, model, &export.what, &rows, ctx, &mut arrays)?;
+        let written = export.write(&arrays)?;
+        let names: Vec<&str> = export.what.iter().map(|what| what.name()).collect();
+        let of = match export.what.iter().any(|what| what.has_rows()) {
+            true => format!(" of {rows} rows of {set}"),
+            false => String::new(),
+        };
+        Ok(format!("{written} arrays ({}{of})", names.join(", ")))
+    }
+}
+
+/// Writes the weights beside their final place and renames them.
+fn weights(model: &Model, path: &Path) -> Result<()> {
     let write = || -> anyhow::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+        let folder = atomic::folder_of(path);
+        std::fs::create_dir_all(folder)?;
         let staging = tempfile::tempdir_in(folder)?;
         let file = staging.path().join("weights.safetensors");
         // The network's kind is an enum variant; other tools look for `layers.0.weight`.

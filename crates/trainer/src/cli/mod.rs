@@ -81,7 +81,7 @@ impl Global {
 enum Verb {
     /// Train the experiment of a config file, or go on with a run.
     Train(train::Train),
-    /// Evaluate a trained run, under other settings if asked, or export its weights.
+    /// Evaluate a trained run, under other settings if asked; export weights, attention, logits and more.
     Eval(eval::Eval),
     /// Print a config with all defaults, as it would run.
     Config(config::Print),

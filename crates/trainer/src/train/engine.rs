@@ -1,9 +1,11 @@
 //! One training step and one logged row, without files, clocks or signals.
+use std::sync::Arc;
+
 use burn::{
     module::Module,
     tensor::{DType, Device, Tensor},
 };
-use kiln_activations::{Ctx, Init, Probe, loss::Loss};
+use kiln_activations::{Ctx, Init, Probe, Record, loss::Loss};
 use kiln_datasets::{BatchSource, Split};
 use kiln_models::Model;
 
@@ -206,6 +208,11 @@ impl Engine {
         let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
     }
 
+    /// All rows of a set that ends.
+    pub fn batch(&mut self, set: Split) -> Arc<DeviceBatch> {
+        self.feed.eval(set)
+    }
+
     /// Passes a whole evaluation set through `model` (on the inference device), while `watchers` look on.
     pub fn evaluate(
         &mut self,
@@ -217,17 +224,13 @@ impl Engine {
         let batch = self.feed.eval(set);
         let wanted: Vec<_> = watchers.iter().flatten().map(|watcher| watcher.wants()).collect();
         let probe = (!wanted.is_empty()).then(|| Probe::of(wanted));
-        let ctx = probe.as_ref().map_or_else(|| ctx.clone(), |probe| ctx.clone().with_probe(probe));
-        let answers = pieces(&batch.input).map(|rows| {
-            let first_row = rows.start;
-            let (input, ask) = batch.part(rows);
-            let answers = model.forward(&input, &ask, &ctx);
-            for record in probe.iter().flat_map(Probe::take) {
-                let seen = Seen::new(&record, first_row);
+        let answers = passes(model, &batch, batch.input.rows(), ctx, probe.as_ref()).map(|piece| {
+            for record in &piece.records {
+                let seen = Seen::new(record, piece.first_row);
                 let wanting = watchers.iter_mut().flatten().filter(|watcher| watcher.wants() == record.name);
                 wanting.for_each(|watcher| watcher.see(&seen));
             }
-            answers
+            piece.logits
         });
         let logits = Tensor::cat(answers.collect(), 0);
         let loss = self.loss.valid().forward(logits.clone(), &batch.target);
@@ -237,11 +240,36 @@ impl Engine {
 
 /// The logits of a whole batch under `model` (on the inference device), which is not told the right answers.
 fn answers(model: &Model, batch: &DeviceBatch, ctx: &Ctx) -> Tensor<2> {
-    let answers = pieces(&batch.input).map(|rows| {
-        let (input, ask) = batch.part(rows);
-        model.forward(&input, &ask, ctx)
-    });
-    Tensor::cat(answers.collect(), 0)
+    Tensor::cat(passes(model, batch, batch.input.rows(), ctx, None).map(|piece| piece.logits).collect(), 0)
+}
+
+/// What came of some rows of a batch.
+pub struct Piece {
+    /// The first of the rows.
+    pub first_row: usize,
+    /// Their answers.
+    pub logits: Tensor<2>,
+    /// What a probe saw of them.
+    pub records: Vec<Record>,
+}
+
+/// Passes the first rows of a batch through `model` (on the inference device), piece after piece, since the attention weights of
+/// a whole set of long rows would not fit into memory.
+pub fn passes<'a>(
+    model: &'a Model,
+    batch: &'a DeviceBatch,
+    rows: usize,
+    ctx: &Ctx,
+    probe: Option<&'a Probe>,
+) -> impl Iterator<Item = Piece> + 'a {
+    let ctx = probe.map_or_else(|| ctx.clone(), |probe| ctx.clone().with_probe(probe));
+    // An empty batch is one empty piece.
+    pieces(&batch.input).take_while(move |piece| piece.start < rows.max(1)).map(move |piece| {
+        let first_row = piece.start;
+        let (input, ask) = batch.part(first_row..piece.end.min(rows));
+        let logits = model.forward(&input, &ask, &ctx);
+        Piece { first_row, logits, records: probe.map(Probe::take).unwrap_or_default() }
+    })
 }
 
 /// A tensor's values on the host, as f64, row-major.

@@ -18,7 +18,7 @@ const TOKENS_AT_A_TIME: usize = 1 << 15;
 const PAIRS_AT_A_TIME: usize = 1 << 22;
 
 /// The rows of an evaluation pass, in pieces. The shape alone decides how.
-pub fn pieces(input: &Input) -> impl Iterator<Item = Range<usize>> {
+pub fn pieces(input: &Input) -> impl Iterator<Item = Range<usize>> + use<> {
     let (rows, length) = (input.rows(), input.length().max(1));
     let at_a_time = match input {
         Input::Items(_) => ITEMS_AT_A_TIME / length,
