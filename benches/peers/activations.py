@@ -9,21 +9,18 @@ the gradient that arrives made before.
 
 import argparse
 import datetime
-import json
 import os
 import pathlib
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 
 import torch
 
+from machine import ROOT, Kiln, busy, cpu, output
 from torch_maps import MAPS, POINTWISE, RANDOM, entmax_package
 
-ROOT = pathlib.Path(__file__).parents[2]
 RESULT = pathlib.Path(__file__).parent / "results/activations.md"
 PASSES = ["forward", "forward_backward"]
 PEERS = ["eager", "compile", "jax", "entmax bisect"]
@@ -102,22 +99,17 @@ def time_call(call, seconds):
     return 1e3 * (time.perf_counter() - start) / calls
 
 
-class Kiln:
-    """The other contestant, through its command line."""
+class Throughput(Kiln):
+    """Kiln at the sizes of the options."""
 
     def __init__(self, binary, options):
-        self.binary, self.options = str(binary), options
-
-    def run(self, *arguments):
-        done = subprocess.run([self.binary, *arguments], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"activations.py: kiln {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+        super().__init__(binary, "activations.py")
+        self.options = options
 
     def bench(self, patterns, repeats):
         """Kiln's report on what the patterns choose."""
         size = f"{self.options.rows}x{self.options.n}"
-        arguments = ["--sizes", size, "--threads", str(self.options.threads), "--repeats", str(repeats), "--json"]
+        arguments = ["--sizes", size, "--threads", self.options.threads, "--repeats", repeats, "--json"]
         return self.run("bench", "activations", *patterns, *arguments)["sizes"][0]
 
 
@@ -158,26 +150,6 @@ def contest(name, kiln, x, g, options):
                 times.setdefault((contestant, p), []).append(ms)
     torch._dynamo.reset()
     return times
-
-
-def output(command):
-    """First line that a command prints, or ``unknown``."""
-    if shutil.which(command[0]) is None:
-        return "unknown"
-    lines = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
-    return lines[0] if lines else "unknown"
-
-
-def cpu():
-    """Model name of the processor and its vector width."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-    flags = fields.get("flags", "").split()
-    width = next((name for name in ("avx512f", "avx2") if name in flags), "no AVX2")
-    return f"{fields.get('model name', 'unknown')} (family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}, {width})"
 
 
 def version(package):
@@ -226,7 +198,6 @@ def summary(results):
 
 def report(results, copy, load, options):
     """The whole result page."""
-    busy = f"\n**The machine was not idle** (load {load:.2f} before the start): compare nothing.\n" if load > 0.5 else ""
     rounds = "\n".join(
         f"- {name}, {contestant}, {p}: " + ", ".join(f"{ms:.2f}" for ms in values)
         for name, times in results.items()
@@ -238,7 +209,7 @@ Scores [{options.rows}, {options.n}], f32. Kiln's milliseconds and the ratio of 
 faster); each the median of {options.rounds} rounds of {options.repeats} timings, all contestants alternating in one run. A copy
 of as many bytes: {copy["median_ms"]:.2f} ms, {copy["gb_s"]:.1f} GB/s. A dash: the peer has no such function. `eager` and
 `compile` are the entmax package for sparsemax and entmax. Made by `benches/peers/activations.sh`.
-{busy}
+{busy(load)}
 {summary(results)}
 
 ## Forward and backward
@@ -282,7 +253,7 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     x, g = torch.randn(options.rows, options.n), torch.randn(options.rows, options.n)
-    kiln = Kiln(options.kiln, options)
+    kiln = Throughput(options.kiln, options)
     overview = kiln.bench(options.names, 1)
     names = [entry["name"] for entry in overview["entries"]]
     same_numbers(kiln, names)

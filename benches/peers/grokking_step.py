@@ -13,7 +13,6 @@ import math
 import os
 import pathlib
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,9 +20,9 @@ import time
 
 import torch
 
+from machine import ROOT, busy, cpu, output
 from torch_pieces import mlp_dense, mlp_gather, one_hot_pairs, perp_grad, softmax_loss, stablemax_loss_ratio
 
-ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = "configs/grokking/paper_mlp.toml"
 RESULT = pathlib.Path(__file__).parent / "results/grokking_step.md"
 
@@ -161,27 +160,6 @@ def contest(name, variant, kiln, options):
     return {contestant: medians for contestant, medians in rounds.items() if medians}
 
 
-def output(command):
-    """First line that a command prints, or ``unknown``."""
-    if shutil.which(command[0]) is None:
-        return "unknown"
-    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
-    return lines[0] if lines else "unknown"
-
-
-def cpu():
-    """Model name of the processor and the vector width that decides its GEMM speed."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-    flags = fields.get("flags", "").split()
-    family = f"family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
-    width = next((name for name in ("avx512f", "avx2") if name in flags), "no AVX2")
-    return f"{fields.get('model name', 'unknown')} ({family}, {width})"
-
-
 def table(results):
     """The medians and ratios as a Markdown table."""
     lines = ["| step | " + " | ".join([*ENGINES, KILN]) + " | Kiln / eager | Kiln / compile | Kiln / best PyTorch |"]
@@ -208,13 +186,12 @@ def rounds_list(results):
 def report(results, kiln, load, options):
     """The whole result page."""
     note = f"\nKiln is missing from this table: {kiln.problem}\n" if kiln.problem else ""
-    busy = f"\n**The machine was not idle** (load {load:.2f} before the start): compare nothing.\n" if load > 0.5 else ""
     return f"""# One training step of the grokking MLP
 
 Add mod 113, {TRAIN} rows, 226-200-200-113 without biases, f32, AdamW, full batch. Milliseconds per step: the median of
 {options.rounds} rounds, each the median of {options.steps} steps, all contestants alternating in one run. Made by
 `benches/peers/grokking_step.sh`.
-{busy}{note}
+{busy(load)}{note}
 {table(results)}
 
 - Date: {datetime.date.today().isoformat()}

@@ -79,7 +79,7 @@ impl Input {
     }
 
     /// What the input is, in a few words.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::OneHot(_) => "one-hot rows",
             Self::Tokens(_) => "tokens",

@@ -1,4 +1,4 @@
-//! What the machine's memory can do.
+//! What the machine's memory can do, and how much of it a process takes.
 use std::{fs, path::Path, time::Instant};
 
 use rayon::prelude::*;
@@ -67,9 +67,52 @@ impl Copy {
     }
 }
 
+/// How far the memory of this process rises from here on, as Linux counts it: the resident pages, whatever holds them
+/// (tensors, the allocator's reserve, stacks).
+#[derive(Debug)]
+pub struct Rise {
+    before: u64,
+}
+
+impl Rise {
+    /// Begins at what is resident now; `None` where the system does not tell, or does not let the peak be set back.
+    pub fn begin() -> Option<Self> {
+        // 5 sets the peak back to what is resident now (proc(5), since Linux 4.0).
+        fs::write("/proc/self/clear_refs", "5").ok()?;
+        Some(Self { before: of_this_process("VmRSS")? })
+    }
+
+    /// Bytes by which the highest point so far lies above the beginning.
+    pub fn peak(&self) -> Option<u64> {
+        Some(of_this_process("VmHWM")?.saturating_sub(self.before))
+    }
+}
+
+/// Bytes that new work may take without swapping, as Linux estimates it; `None` where it does not.
+pub fn available() -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
+fn of_this_process(name: &str) -> Option<u64> {
+    field(&fs::read_to_string("/proc/self/status").ok()?, name)
+}
+
+/// The bytes of a line such as `VmRSS:      1234 kB`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_read_by_their_whole_name() {
+        let text = "Name:\tkiln\nVmHWM:\t    2048 kB\nVmRSS:\t     1024 kB\nThreads:\t3\n";
+        assert_eq!((field(text, "VmHWM"), field(text, "VmRSS")), (Some(2 << 20), Some(1 << 20)));
+        assert_eq!((field(text, "VmR"), field(text, "Threads")), (None, None));
+    }
 
     #[test]
     fn sizes_as_linux_writes_them() {

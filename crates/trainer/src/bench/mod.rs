@@ -1,3 +1,5 @@
-//! Measuring speed: how near an operation comes to what the memory can carry.
+//! Measuring speed and memory: how near an operation comes to what the machine can do, and what a layer costs.
 pub mod activations;
+pub mod attention;
 pub mod memory;
+pub mod values;

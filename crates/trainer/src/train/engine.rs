@@ -93,6 +93,11 @@ impl Engine {
         &self.feed
     }
 
+    /// The training batch of a step.
+    pub fn train_batch(&mut self, step: u64) -> Arc<DeviceBatch> {
+        self.feed.train(step)
+    }
+
     /// The training loss.
     pub fn loss(&self) -> &Loss {
         &self.loss
@@ -203,9 +208,11 @@ impl Engine {
     }
 
     /// Waits until the device has done everything it was asked to.
+    ///
+    /// # Panics
+    /// If the device fails.
     pub fn sync(&self) {
-        // Reading one value of each parameter is the portable way to wait for all of them.
-        let _ = snapshot::Before::read(&self.state.model, &burn::optim::GradientsParams::new());
+        self.device.sync().expect("the device ends its work");
     }
 
     /// All rows of a set that ends.

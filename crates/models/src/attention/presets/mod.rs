@@ -1,5 +1,6 @@
 //! Attention by the name of its paper: each preset is a filling of the slots.
-use kiln_registry::registry;
+use kiln_registry::{Tagged, registry};
+use serde::de::value::{Error, MapDeserializer};
 
 use super::AttentionConfig;
 
@@ -59,6 +60,13 @@ registry! {
     "soft" => Soft(SoftConfig),
     "gaussian_attn" => GaussianAttn(GaussianAttnConfig),
     "recurrent_softmax" => RecurrentSoftmax(RecurrentSoftmaxConfig),
+}
+
+impl PresetConfig {
+    /// The preset `name` at its default parameters; `None` if it is unknown.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::load(name, MapDeserializer::<_, Error>::new(std::iter::empty::<(String, String)>())).ok()
+    }
 }
 
 /// A named filling of the slots.
