@@ -24,4 +24,7 @@ pub enum DataError {
     /// Its parameters do not go together.
     #[error("data.{0}")]
     Invalid(#[from] Invalid),
+    /// It is not there or is damaged.
+    #[error("{0}")]
+    Read(#[from] crate::read::ReadError),
 }

@@ -59,7 +59,16 @@ impl Images {
     /// If one of them does not exist.
     #[must_use]
     pub fn gather(&self, rows: &[usize]) -> Self {
-        Self { pixels: self.pixels.gather(rows), shape: self.shape, mean: self.mean.clone(), std: self.std.clone() }
+        self.with_pixels(self.pixels.gather(rows))
+    }
+
+    /// Other images of the same shape, which are brought to the same scale.
+    ///
+    /// # Panics
+    /// If rows and shape do not fit.
+    #[must_use]
+    pub fn with_pixels(&self, pixels: Matrix<u8>) -> Self {
+        Self::new(pixels, self.shape, self.mean.clone(), self.std.clone())
     }
 }
 

