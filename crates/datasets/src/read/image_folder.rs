@@ -3,14 +3,12 @@ use std::{
     fs,
     io::{Cursor, Read},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
 };
 
 use image::{ColorType, DynamicImage, ImageFormat};
-use zip::{CompressionMethod, ZipArchive};
 
-use super::{Fault, Labelled, content::MAX_BYTES};
+use super::{Fault, Labelled, zip::Zip};
 use crate::{Matrix, manifest::Manifest};
 
 /// Files of one image are not larger than this: 16 MiB.
@@ -23,7 +21,7 @@ const SPLITS: [&str; 2] = ["train", "test"];
 /// Where the files lie.
 enum Place {
     Folder(PathBuf),
-    Zip { path: PathBuf, archive: ZipArchive<Cursor<Arc<[u8]>>> },
+    Zip(PathBuf, Zip),
 }
 
 /// A file of an image.
@@ -34,6 +32,8 @@ struct Entry {
     class: u8,
     /// Below the folder or inside the zip file.
     path: String,
+    /// Its number in the zip file.
+    number: usize,
 }
 
 /// Training and test images of a folder or a zip file: `train/CLASS/NAME.png` and so on, in the order of class and name.
@@ -41,7 +41,7 @@ struct Entry {
 /// # Errors
 /// If a file is no image of the manifest's shape, a folder is no class, or images are missing or too many.
 pub fn read(path: &Path, manifest: &Manifest) -> Result<[Labelled; 2], Fault> {
-    let mut place = Place::open(path)?;
+    let place = Place::open(path)?;
     let mut entries = place.entries(manifest)?;
     entries.sort_unstable();
     for (split, expected) in [manifest.train, manifest.test].into_iter().enumerate() {
@@ -82,9 +82,8 @@ fn decode(place: &Place, entries: &[Entry], shape: [usize; 3]) -> Result<Vec<u8>
             .zip(bytes.chunks_mut(share * size))
             .map(|(entries, bytes)| {
                 scope.spawn(move || {
-                    let mut place = place.reopen();
                     entries.iter().zip(bytes.chunks_exact_mut(size)).try_for_each(|(entry, image)| {
-                        let file = place.file(&entry.path)?;
+                        let file = place.file(entry)?;
                         planes(&place.path().join(&entry.path), &file, shape, image)
                     })
                 })
@@ -99,105 +98,65 @@ fn decode(place: &Place, entries: &[Entry], shape: [usize; 3]) -> Result<Vec<u8>
 
 impl Place {
     fn open(path: &Path) -> Result<Self, Fault> {
-        if path.is_dir() {
-            return Ok(Self::Folder(path.to_owned()));
-        }
-        let io = |error: std::io::Error| Fault::io(path, &error);
-        let length = fs::metadata(path).map_err(io)?.len();
-        if length > MAX_BYTES {
-            return Err(Fault::new(path, format!("has {length} bytes; expected at most {MAX_BYTES}")));
-        }
-        let bytes: Arc<[u8]> = fs::read(path).map_err(io)?.into();
-        let archive = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|error| Fault::new(path, format!("is no whole zip file: {error}")))?;
-        Ok(Self::Zip { path: path.to_owned(), archive })
+        if path.is_dir() { Ok(Self::Folder(path.to_owned())) } else { Ok(Self::Zip(path.to_owned(), Zip::open(path)?)) }
     }
 
     fn path(&self) -> &Path {
         match self {
-            Self::Folder(path) | Self::Zip { path, .. } => path,
-        }
-    }
-
-    /// The same place for another thread; the bytes are shared.
-    fn reopen(&self) -> Self {
-        match self {
-            Self::Folder(path) => Self::Folder(path.clone()),
-            Self::Zip { path, archive } => Self::Zip { path: path.clone(), archive: archive.clone() },
+            Self::Folder(path) | Self::Zip(path, _) => path,
         }
     }
 
     /// Every image file with its split and class.
-    fn entries(&mut self, manifest: &Manifest) -> Result<Vec<Entry>, Fault> {
+    fn entries(&self, manifest: &Manifest) -> Result<Vec<Entry>, Fault> {
         let paths = self.paths()?;
         let top = self.path();
         if paths.len() > MAX_FILES {
             return Err(Fault::new(top, format!("holds {} files; expected at most {MAX_FILES}", paths.len())));
         }
-        paths.into_iter().map(|path| entry(top, path, manifest)).collect()
+        paths.into_iter().map(|(number, path)| entry(top, path, number, manifest)).collect()
     }
 
-    /// The paths of all files, `/` between names.
-    fn paths(&mut self) -> Result<Vec<String>, Fault> {
+    /// The numbers and paths of all files, `/` between names.
+    fn paths(&self) -> Result<Vec<(usize, String)>, Fault> {
         match self {
             Self::Folder(top) => {
                 let mut paths = Vec::new();
                 for split in SPLITS {
                     walk(top, split, 2, &mut paths)?;
                 }
-                Ok(paths)
+                Ok(paths.into_iter().enumerate().collect())
             }
-            Self::Zip { path, archive } => {
-                let mut paths = Vec::with_capacity(archive.len());
-                for i in 0..archive.len() {
-                    let entry = archive
-                        .by_index_raw(i)
-                        .map_err(|error| Fault::new(&*path, format!("entry {i} cannot be read: {error}")))?;
-                    let name =
-                        entry.name().map_err(|error| Fault::new(&*path, format!("entry {i}: {error}")))?.into_owned();
-                    let refuse = |what: &str| Err(Fault::new(path.join(&name), what));
-                    if entry.is_dir() {
-                        continue;
+            Self::Zip(path, zip) => {
+                let files = zip.entries().iter().enumerate().filter(|(_, entry)| !entry.is_folder());
+                let file = |(number, entry): (usize, &super::zip::Entry)| {
+                    if entry.size > MAX_IMAGE_BYTES {
+                        let message = format!("has {} bytes; expected at most {MAX_IMAGE_BYTES}", entry.size);
+                        return Err(Fault::new(path.join(&entry.name), message));
                     }
-                    if !crate::manifest::is_inside(&name) {
-                        return refuse("leads out of the archive");
-                    }
-                    if entry.is_symlink() {
-                        return refuse("is a link, which no data set needs");
-                    }
-                    if !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
-                        return refuse("is packed in a way other than deflate");
-                    }
-                    if entry.size() > MAX_IMAGE_BYTES {
-                        return refuse(&format!("has {} bytes; expected at most {MAX_IMAGE_BYTES}", entry.size()));
-                    }
-                    paths.push(name);
-                }
-                Ok(paths)
+                    Ok((number, entry.name.clone()))
+                };
+                files.map(file).collect()
             }
         }
     }
 
     /// The content of a file.
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
-        let full = self.path().join(name);
-        let io = |error: std::io::Error| Fault::io(&full, &error);
-        let mut bytes = Vec::new();
+    fn file(&self, entry: &Entry) -> Result<Vec<u8>, Fault> {
         match self {
             Self::Folder(top) => {
-                let file = fs::File::open(top.join(name)).map_err(io)?;
+                let full = top.join(&entry.path);
+                let io = |error: std::io::Error| Fault::io(&full, &error);
+                let mut bytes = Vec::new();
+                let file = fs::File::open(&full).map_err(io)?;
                 file.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+                if bytes.len() as u64 > MAX_IMAGE_BYTES {
+                    return Err(Fault::new(&full, format!("has more than {MAX_IMAGE_BYTES} bytes")));
+                }
+                Ok(bytes)
             }
-            Self::Zip { archive, .. } => {
-                let entry = archive.by_name(name).map_err(|error| Fault::new(&full, format!("is damaged: {error}")))?;
-                let read = entry.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut bytes);
-                read.map_err(|error| Fault::new(&full, format!("is damaged: {error}")))?;
-            }
+            Self::Zip(path, zip) => zip.content(path, &zip.entries()[entry.number]),
         }
-        if bytes.len() as u64 > MAX_IMAGE_BYTES {
-            return Err(Fault::new(&full, format!("has more than {MAX_IMAGE_BYTES} bytes")));
-        }
-        Ok(bytes)
     }
 }
 
@@ -218,7 +177,7 @@ fn walk(top: &Path, path: &str, depth: usize, files: &mut Vec<String>) -> Result
     Ok(())
 }
 
-fn entry(top: &Path, path: String, manifest: &Manifest) -> Result<Entry, Fault> {
+fn entry(top: &Path, path: String, number: usize, manifest: &Manifest) -> Result<Entry, Fault> {
     let refuse = |what: String| Err(Fault::new(top.join(&path), what));
     let names: Vec<&str> = path.split('/').collect();
     let &[split, class, name] = names.as_slice() else {
@@ -233,7 +192,7 @@ fn entry(top: &Path, path: String, manifest: &Manifest) -> Result<Entry, Fault> 
     if format_of_name(name).is_none() {
         return refuse("is no image by its name; expected .png, .jpg or .jpeg".into());
     }
-    Ok(Entry { split, class: class as u8, path })
+    Ok(Entry { split, class: class as u8, path, number })
 }
 
 fn format_of_name(name: &str) -> Option<ImageFormat> {

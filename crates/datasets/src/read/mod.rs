@@ -19,6 +19,7 @@ mod labels;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod zip;
 
 pub use fault::Fault;
 

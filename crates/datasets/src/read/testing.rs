@@ -18,14 +18,45 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A zip file of these entries.
+/// A zip file of these entries, deflated where that is shorter.
 pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in entries {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
-        writer.write_all(bytes).unwrap();
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in entries {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(content).unwrap();
+        let deflated = encoder.finish().unwrap();
+        let (method, packed) = if deflated.len() < content.len() { (8, deflated) } else { (0, content.to_vec()) };
+        let mut crc = flate2::Crc::new();
+        crc.update(content);
+        // Version, flags, method, time, date, checksum, sizes, lengths of name and extra field.
+        let mut common: Vec<u8> = [20u16, 0, method, 0, 33].into_iter().flat_map(u16::to_le_bytes).collect();
+        for number in [crc.sum(), packed.len() as u32, content.len() as u32] {
+            common.extend(number.to_le_bytes());
+        }
+        common.extend([name.len() as u8, 0, 0, 0]);
+        let offset = (bytes.len() as u32).to_le_bytes();
+        bytes.extend([&b"PK\x03\x04"[..], &common, name.as_bytes(), &packed].concat());
+        directory.extend([&b"PK\x01\x02\x14\x00"[..], &common, &[0; 10], &offset, name.as_bytes()].concat());
     }
-    writer.finish().unwrap().into_inner()
+    let (start, size) = ((bytes.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
+    let count = (entries.len() as u16).to_le_bytes();
+    [
+        bytes,
+        directory,
+        b"PK\x05\x06\0\0\0\0".to_vec(),
+        [count, count].concat(),
+        size.to_vec(),
+        start.to_vec(),
+        vec![0, 0],
+    ]
+    .concat()
+}
+
+/// Some bytes with others in place of those from byte `at` on.
+pub fn patched(bytes: &[u8], at: usize, by: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at..at + by.len()].copy_from_slice(by);
+    bytes
 }
 
 /// A PNG file of an image of `[channels, height, width]`, channel after channel.
