@@ -1,11 +1,12 @@
 //! A convolution of images.
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, module::conv2d, ops::ConvOptions},
+    tensor::Tensor,
 };
 use kiln_activations::Init;
 
 use super::Draw;
+use crate::kernel::conv2d;
 
 /// The sizes of a convolution with square filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,7 @@ impl Conv {
     /// # Panics
     /// If the channels do not fit, or not one filter fits into the padded image.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.stride, self.padding)
     }
 }
 

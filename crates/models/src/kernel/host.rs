@@ -4,7 +4,7 @@
 //! thread, and sums over rows are added part by part in order: the thread count moves no bit.
 use std::{
     mem::MaybeUninit,
-    ops::{AddAssign, Mul},
+    ops::{AddAssign, Mul, Range},
 };
 
 use burn::{
@@ -27,6 +27,9 @@ const PARTS: usize = 8;
 
 /// Parts of the weight gradient: each needs a partial sum of the weight's size.
 const WEIGHT_PARTS: usize = 4;
+
+/// Parts of rows that need scratch memory: enough for many threads, few enough that the scratch is made seldom.
+const SCRATCH_PARTS: usize = 32;
 
 /// Multiply-adds (or moved values) below which waking a second thread costs more than it brings.
 const PARALLEL_WORK: usize = 1 << 16;
@@ -105,6 +108,73 @@ unsafe fn fresh<R: Real>(
     // SAFETY: the parts cover all `len` values, and the caller's `write` initialises each of them.
     unsafe { values.set_len(len) };
     values
+}
+
+/// As [`fresh`], with a row at a time and scratch memory that each part makes once: `write(scratch, row, values)`. `work` is
+/// that of one row.
+///
+/// # Safety
+/// `write` must initialise every value it is handed.
+pub(super) unsafe fn fresh_parts<R: Real, S>(
+    rows: usize,
+    width: usize,
+    work: usize,
+    scratch: impl Fn() -> S + Sync,
+    write: impl Fn(&mut S, usize, &mut [MaybeUninit<R>]) + Sync,
+) -> Vec<R> {
+    // SAFETY: the rows of a part cover it, and the caller's `write` initialises each of them.
+    unsafe {
+        fresh(rows, width, part(rows, SCRATCH_PARTS), rows.saturating_mul(work), |first, out| {
+            let mut scratch = scratch();
+            for (i, row) in out.chunks_exact_mut(width).enumerate() {
+                write(&mut scratch, first + i, row);
+            }
+        })
+    }
+}
+
+/// The sum of what `sum` gives for each part of `0..rows`, added in order; `work` is that of one row.
+pub(super) fn summed_parts<R: Real>(rows: usize, work: usize, sum: impl Fn(Range<usize>) -> Vec<R> + Sync) -> Vec<R> {
+    let part = part(rows, PARTS);
+    let range = |i: usize| i * part..((i + 1) * part).min(rows);
+    // No rows are one empty part, so that the sum exists.
+    let parts = rows.div_ceil(part).max(1);
+    let partial: Vec<Vec<R>> = if rows.saturating_mul(work) < PARALLEL_WORK {
+        (0..parts).map(|i| sum(range(i))).collect()
+    } else {
+        (0..parts).into_par_iter().map(|i| sum(range(i))).collect()
+    };
+    add_in_order(partial)
+}
+
+/// The sums over rows and pixels of `[rows, channels, pixels]`, in a fixed order.
+pub(super) fn plane_sums<R: Real>(values: &[R], channels: usize, pixels: usize) -> Vec<R> {
+    let rows = values.len() / (channels * pixels).max(1);
+    summed_parts(rows, channels * pixels, |range| {
+        let mut sums = vec![R::ZERO; channels];
+        for row in range {
+            let planes = values[row * channels * pixels..][..channels * pixels].chunks_exact(pixels);
+            for (sum, plane) in sums.iter_mut().zip(planes) {
+                *sum += lanes_sum(plane);
+            }
+        }
+        sums
+    })
+}
+
+/// The sum of a slice in eight lanes, which the compiler may keep in one vector.
+fn lanes_sum<R: Real>(values: &[R]) -> R {
+    const LANES: usize = 8;
+    let mut lanes = [R::ZERO; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += *value);
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += *value);
+    let mut sum = R::ZERO;
+    lanes.into_iter().for_each(|lane| sum += lane);
+    sum
 }
 
 /// Adds the bias to rows of sums and applies the epilogue, in place.

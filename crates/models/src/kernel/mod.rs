@@ -5,6 +5,7 @@
 //! into parts that depend on the shape alone and add partial sums in order, so their results are the same
 //! bits on any number of threads.
 mod causal_sum;
+mod conv;
 mod gather_sum;
 #[cfg(feature = "flex")]
 mod host;
@@ -14,6 +15,7 @@ mod product;
 mod scan;
 
 pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};
+pub use conv::{ConvKernel, ConvOps, ConvSaved, conv2d};
 pub use gather_sum::{GatherSumKernel, GatherSumOps, gather_sum};
 pub use linear::{LinearKernel, LinearOps, linear};
 pub use scan::{ScanKernel, ScanOps, scan};

@@ -188,10 +188,17 @@ fn heading(metric: &str) -> (String, String) {
 
 /// Whether a metric is a share of something, so that its axis is [0, 1].
 fn is_share(metric: &str) -> bool {
-    ["accuracy", "zero_loss", "largest_weight", "zero_share", "dead_rows"].iter().any(|end| metric.ends_with(end))
+    ["accuracy", "zero_loss", "largest_weight", "zero_share", "dead_rows", "sink_rate"]
+        .iter()
+        .any(|end| metric.ends_with(end))
 }
 
-/// Runs whose names start alike (A1, A3, A4 …) share a panel; seeds become a band from the lowest to the highest.
+/// The panel of a run: numbered runs (A1, A3, P16, …) share that of their letter, and runs that are named in words share one.
+fn family(name: &str) -> String {
+    name.chars().take(1).filter(char::is_ascii_uppercase).collect()
+}
+
+/// One figure per curve, in panels by [`family`]; seeds become a band from the lowest to the highest.
 fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<StudyFigure> {
     let mut found = Vec::new();
     for metric in &book.study.report.curves {
@@ -209,7 +216,7 @@ fn figures(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Vec<S
                 })
                 .collect();
             let Some(series) = band(format!("{name}: {}", spec.summary), &curves) else { continue };
-            let family: String = name.chars().take(1).collect();
+            let family = family(name);
             match panels.iter_mut().find(|panel| panel.title == family) {
                 Some(panel) => panel.series.push(series),
                 None => panels.push(
