@@ -227,7 +227,7 @@ def figure(results, lengths):
             parts.append(panel(results, causal, unit, lengths, (x0, y0, width - 30, height)))
     for column, causal in enumerate(TITLES):
         for number, contestant in enumerate(contestants(causal)):
-            x = left + column * (width + left) + number % 2 * 250
+            x = left + column * (width + left) + number % 2 * 290
             y = top + 2 * (height + 70) - 8 + number // 2 * 20
             stroke, dash = style(causal, contestant)
             parts.append(f'<path d="M{x} {y - 4}h28" stroke="{stroke}" stroke-width="2.2"{dash}/>')

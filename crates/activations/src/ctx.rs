@@ -49,9 +49,14 @@ impl Ctx {
     /// Hands a tensor to the probe, if there is one that wants it; else the tensor is not even made. `keep` says which entries
     /// of its rows over the last axis take part.
     pub fn record<const D: usize>(&self, name: &str, keep: &Keep, tensor: impl FnOnce() -> Tensor<D>) {
-        if let Some(probe) = self.probe.as_ref().filter(|probe| probe.wants(name)) {
+        if let Some(probe) = self.probe.as_ref().filter(|_| self.wants(name)) {
             probe.add(self.stream.path(), name, keep, tensor());
         }
+    }
+
+    /// Whether a probe waits for what is recorded under this name.
+    pub fn wants(&self, name: &str) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.wants(name))
     }
 
     /// The context of a part, such as `attention`: the same step, streams of its own.

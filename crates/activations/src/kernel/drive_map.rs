@@ -190,6 +190,42 @@ impl<'a, T: Real> MapDriver<'a, T> {
     }
 }
 
+/// A map without row parameters on blocks of rows of changing lengths.
+#[derive(Debug)]
+pub(crate) struct BlockDriver<'a, T: Real> {
+    kernel: &'a dyn RowKernelOf<T>,
+    removed: T,
+    is_log: bool,
+    at_infinity: AtInfinity,
+    most: usize,
+    spare: Spare<T>,
+}
+
+impl<'a, T: Real> BlockDriver<'a, T> {
+    /// For rows of at most `most` entries; `kernel` and `facts` as in [`MapDriver::new`].
+    pub(crate) fn new(kernel: &'a dyn RowKernelOf<T>, facts: &dyn RowKernel, most: usize) -> Self {
+        let MapDriver { removed, is_log, at_infinity, .. } = MapDriver::new(kernel, facts, most, Kept::All);
+        Self { kernel, removed, is_log, at_infinity, most, spare: Spare::new(most) }
+    }
+
+    pub(crate) fn forward(&mut self, n: usize, kept: Kept<'_>, rows: MapRows<'_, T>) {
+        self.rows(n, kept).forward_block(0, rows, &mut self.spare);
+    }
+
+    pub(crate) fn vjp(&mut self, n: usize, kept: Kept<'_>, rows: MapVjpRows<'_, T>) {
+        self.rows(n, kept).vjp_block(0, rows, &mut self.spare);
+    }
+
+    fn rows<'b>(&self, n: usize, kept: Kept<'b>) -> MapDriver<'b, T>
+    where
+        'a: 'b,
+    {
+        assert!(n <= self.most, "there is room for rows of {} entries, not {n}", self.most);
+        let Self { kernel, removed, is_log, at_infinity, .. } = *self;
+        MapDriver { kernel, n, n_params: 0, removed, is_log, at_infinity, kept }
+    }
+}
+
 /// What a map's backward pass starts from, as stored: `[rows, n]` each, `params` `[rows, P]`.
 #[derive(Clone, Copy)]
 pub(crate) struct VjpSlices<'a, S> {
@@ -200,6 +236,7 @@ pub(crate) struct VjpSlices<'a, S> {
 }
 
 /// Room for one compacted row.
+#[derive(Debug)]
 struct Spare<T> {
     places: Vec<usize>,
     x: Vec<T>,

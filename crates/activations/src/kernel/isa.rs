@@ -5,7 +5,7 @@
 //! all of them give the same bits.
 
 /// Work that profits from wide vectors.
-pub(crate) trait Job {
+pub trait Job {
     /// What it gives back.
     type Out;
     /// Does it. Implementations, and what they call in their loops, are `#[inline(always)]`; code that is not
@@ -67,7 +67,7 @@ impl Level {
 
 /// Does `job` with the best instruction set of this CPU.
 #[inline]
-pub(crate) fn run<J: Job>(job: J) -> J::Out {
+pub fn run<J: Job>(job: J) -> J::Out {
     run_on(Isa::best(), job)
 }
 

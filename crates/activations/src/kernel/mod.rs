@@ -24,6 +24,7 @@ use burn::{
 
 use crate::loss::LossDtype;
 
+mod block;
 #[cfg(feature = "cube")]
 pub mod cube;
 mod drive_loss;
@@ -58,9 +59,10 @@ mod real_tests;
 #[cfg(test)]
 mod tests;
 
+pub use block::{MapBlocks, MapScalar};
 pub use elementary::Elementary;
 pub(crate) use gumbel::fill_gumbel;
-pub(crate) use isa::{Job, run as in_vectors};
+pub use isa::{Job, run as in_vectors};
 pub use keep::Keep;
 pub use map::{AtInfinity, MapRows, MapVjpRows, RowKernel, RowKernelOf, RowMap, VjpRow};
 pub use nll::{LossKernel, LossKernelOf, NllBack, NllOut, NllRow, NllRows, NllVjpOut, RowNll};

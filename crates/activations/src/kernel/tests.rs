@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use rayon::ThreadPoolBuilder;
 
-use super::{Keep, LossKernel, Real, RowKernel, RowMap, VjpRow, lanes, row_loss, row_map, row_mean};
+use super::{Keep, LossKernel, MapBlocks, Real, RowKernel, RowMap, VjpRow, lanes, row_loss, row_map, row_mean};
 use crate::{
     loss::{ExactNll, LossDtype, SumOrder},
     normalizer::{SoftmaxNll, SoftmaxRow, StableMaxForm, StableMaxNll, StableMaxRow},
@@ -164,6 +164,35 @@ fn prefix_is_the_mask_of_the_same_entries() {
     assert_bits("dx", &prefix.1, &mask.1);
     assert_eq!(prefix.0[8..12], [0.0; 4], "an empty row");
     assert_eq!(prefix.1[8..12], [0.0; 4], "an empty row");
+}
+
+#[test]
+fn blocks_of_the_callers_own_have_the_bits_of_the_operation() {
+    let (inf, nan, n) = (f64::INFINITY, f64::NAN, 5);
+    let mut x = normal(8, 6 * n, 2.0);
+    (x[6], x[11], x[12], x[16], x[20]) = (-inf, inf, inf, nan, nan);
+    let g = normal(9, 6 * n, 1.0);
+    for live in [None, Some([5, 3, 4, 0, 1, 2].map(|count| count as usize))] {
+        let keep = live.map_or(Keep::All, |live| prefix(&live.map(|count| count as i32)));
+        for kernel in [Arc::new(SoftmaxRow) as Arc<dyn RowKernel>, Arc::new(StableMaxRow)] {
+            let whole = row_map(tensor(&x, n, DType::F64), None, &keep, kernel.clone());
+            let at = gradient_at(&x, &g, n, |x| row_map(x, None, &keep, kernel.clone()));
+            let (mut y, mut dx) = (vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
+            // More room than the rows take, and rows of another length before.
+            let mut blocks = MapBlocks::<f64>::new(&*kernel, n + 3);
+            blocks.forward(n + 3, None, &[0.5; 8], &mut [0.0; 8]);
+            blocks.forward(n, live.as_ref().map(|live| &live[..]), &x, &mut y);
+            blocks.vjp(n, live.as_ref().map(|live| &live[..]), [&x, &y, &g], &mut dx);
+            assert_bits("y", &values(&whole), &y);
+            assert_bits("dx", &at, &dx);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "blocks of rows come without parameters")]
+fn blocks_take_no_row_parameters() {
+    MapBlocks::<f32>::new(&Parabola, 4);
 }
 
 #[test]

@@ -3,6 +3,7 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use kiln_activations::Keep;
 
 use super::Pattern;
+use crate::kernel::Seen;
 
 /// One side of an attention pass: where its tokens stand.
 ///
@@ -170,20 +171,28 @@ impl Scope {
         matches!(self.pattern, Pattern::Causal | Pattern::Window { .. })
     }
 
-    /// The choice of keys for each row of scores, `[rows · heads · queries, keys]`.
-    pub fn keep(&self, [rows, heads, queries, keys]: [usize; 4]) -> Keep {
+    /// Which keys each query sees, where that follows from its index alone: all, or those up to its own place, none of them
+    /// padding or of another document.
+    pub(crate) fn seen(&self) -> Option<Seen> {
         let hidden = self.keys.kept.is_some() || self.keys.documents.is_some();
         match (self.pattern, self.queries.start, self.keys.start) {
-            (Pattern::Full, ..) if !hidden => Keep::All,
-            (Pattern::Causal, Some(start), Some(0)) if !hidden => {
-                let count = Tensor::<1, Int>::arange(
-                    (start + 1) as i64..(start + queries + 1) as i64,
-                    &self.queries.places.device(),
-                );
+            (Pattern::Full, ..) if !hidden => Some(Seen::All),
+            (Pattern::Causal, Some(start), Some(0)) if !hidden => Some(Seen::Growing { first: start + 1 }),
+            _ => None,
+        }
+    }
+
+    /// The choice of keys for each row of scores, `[rows · heads · queries, keys]`.
+    pub fn keep(&self, [rows, heads, queries, keys]: [usize; 4]) -> Keep {
+        match self.seen() {
+            Some(Seen::All) => Keep::All,
+            Some(Seen::Growing { first }) => {
+                let count =
+                    Tensor::<1, Int>::arange(first as i64..(first + queries) as i64, &self.queries.places.device());
                 let count = count.reshape([1, queries]).expand([rows * heads, queries]);
                 Keep::Prefix(count.reshape([rows * heads * queries]))
             }
-            _ => match self.mask() {
+            None => match self.mask() {
                 None => Keep::All,
                 Some(mask) => {
                     Keep::Mask(mask.expand([rows, heads, queries, keys]).reshape([rows * heads * queries, keys]))
@@ -215,14 +224,13 @@ impl Scope {
     /// How many keys each query sees, as numbers: `[rows or 1, 1, queries, 1]`.
     pub fn counts(&self, device: &Device, dtype: DType) -> Tensor<4> {
         let [queries, keys] = self.lengths();
-        let hidden = self.keys.kept.is_some() || self.keys.documents.is_some();
-        match (self.pattern, self.queries.start, self.keys.start) {
-            (Pattern::Full, ..) if !hidden => Tensor::full([1, 1, 1, 1], keys as f64, (device, dtype)),
-            (Pattern::Causal, Some(start), Some(0)) if !hidden => {
-                let counts: Vec<f64> = (start + 1..=start + queries).map(|n| n as f64).collect();
+        match self.seen() {
+            Some(Seen::All) => Tensor::full([1, 1, 1, 1], keys as f64, (device, dtype)),
+            Some(Seen::Growing { first }) => {
+                let counts: Vec<f64> = (first..first + queries).map(|n| n as f64).collect();
                 Tensor::from_data(TensorData::new(counts, [1, 1, queries, 1]), (device, dtype))
             }
-            _ => match self.mask() {
+            None => match self.mask() {
                 None => Tensor::full([1, 1, 1, 1], keys as f64, (device, dtype)),
                 Some(mask) => mask.float().cast(dtype).sum_dim(3),
             },

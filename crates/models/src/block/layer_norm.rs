@@ -1,9 +1,11 @@
 //! Layer normalisation.
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, module::layer_norm},
+    tensor::Tensor,
 };
 use kiln_activations::Init;
+
+use crate::kernel::layer_norm;
 
 /// The usual constant under the root.
 const EPS: f64 = 1e-5;
@@ -30,6 +32,6 @@ impl LayerNorm {
 
     /// The normalised vectors, in the shape of `x`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), EPS)
+        layer_norm(x, self.weight.val(), self.bias.val(), EPS)
     }
 }

@@ -23,7 +23,7 @@ use super::{
 
 /// Parts that the rows of a pass are cut into: enough for a few threads, few enough that each product packs
 /// its right factor seldom.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// Parts of the weight gradient: each needs a partial sum of the weight's size.
 const WEIGHT_PARTS: usize = 4;
@@ -42,6 +42,8 @@ pub(super) trait Real:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// All values behind a tensor, however it walks through them.
+    fn storage(tensor: &FlexTensor) -> &[Self];
     /// The values of a contiguous tensor.
     fn view(tensor: &FlexTensor) -> &[Self];
     /// The values of a contiguous tensor, copied first if the storage is shared.
@@ -55,6 +57,9 @@ macro_rules! real {
         impl Real for $real {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            fn storage(tensor: &FlexTensor) -> &[Self] {
+                tensor.storage()
+            }
             fn view(tensor: &FlexTensor) -> &[Self] {
                 tensor.storage()
             }
@@ -79,7 +84,7 @@ pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
 }
 
 /// Rows of one part, at least 1.
-fn part(rows: usize, parts: usize) -> usize {
+pub(super) fn part(rows: usize, parts: usize) -> usize {
     rows.div_ceil(parts).max(1)
 }
 
@@ -88,26 +93,44 @@ fn part(rows: usize, parts: usize) -> usize {
 ///
 /// # Safety
 /// `write` must initialise every value it is handed.
-unsafe fn fresh<R: Real>(
+pub(super) unsafe fn fresh<R: Real>(
     rows: usize,
     width: usize,
     part: usize,
     work: usize,
     write: impl Fn(usize, &mut [MaybeUninit<R>]) + Sync,
 ) -> Vec<R> {
+    // SAFETY: the caller's `write` initialises every value it is handed.
+    let (values, _) = unsafe { fresh_with(rows, width, part, work, write) };
+    values
+}
+
+/// As [`fresh`]; with the vector comes what `write` gave back for each part, in order.
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn fresh_with<R: Real, T: Send>(
+    rows: usize,
+    width: usize,
+    part: usize,
+    work: usize,
+    write: impl Fn(usize, &mut [MaybeUninit<R>]) -> T + Sync,
+) -> (Vec<R>, Vec<T>) {
     let len = rows * width;
     let mut values: Vec<R> = Vec::with_capacity(len);
+    let mut given = Vec::new();
     if len > 0 {
         let spare = &mut values.spare_capacity_mut()[..len];
         if work < PARALLEL_WORK {
-            spare.chunks_mut(part * width).enumerate().for_each(|(i, chunk)| write(i * part, chunk));
+            given.extend(spare.chunks_mut(part * width).enumerate().map(|(i, chunk)| write(i * part, chunk)));
         } else {
-            spare.par_chunks_mut(part * width).enumerate().for_each(|(i, chunk)| write(i * part, chunk));
+            let parts = spare.par_chunks_mut(part * width).enumerate();
+            given.par_extend(parts.map(|(i, chunk)| write(i * part, chunk)));
         }
     }
     // SAFETY: the parts cover all `len` values, and the caller's `write` initialises each of them.
     unsafe { values.set_len(len) };
-    values
+    (values, given)
 }
 
 /// As [`fresh`], with a row at a time and scratch memory that each part makes once: `write(scratch, row, values)`. `work` is
@@ -278,7 +301,8 @@ pub(super) fn add_rows<R: Real>(sum: &mut [R], grad: &[R], y: Option<&[R]>) {
     }
 }
 
-fn add_in_order<R: Real>(partial: Vec<Vec<R>>) -> Vec<R> {
+/// The sum of parts of equal length, one after the other.
+pub(super) fn add_in_order<R: Real>(partial: Vec<Vec<R>>) -> Vec<R> {
     let mut partial = partial.into_iter();
     let mut total = partial.next().unwrap_or_default();
     for next in partial {

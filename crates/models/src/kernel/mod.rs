@@ -4,19 +4,23 @@
 //! composed from Burn's own operations. The CPU kernels (backend `flex`, `f32` and `f64`) split their rows
 //! into parts that depend on the shape alone and add partial sums in order, so their results are the same
 //! bits on any number of threads.
+mod attend;
 mod causal_sum;
 mod conv;
 mod gather_sum;
 #[cfg(feature = "flex")]
 mod host;
+mod layer_norm;
 mod linear;
 #[cfg(feature = "flex")]
 mod product;
 mod scan;
 
+pub use attend::{AttendInput, AttendKernel, AttendOps, Seen, attend, attends};
 pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};
 pub use conv::{ConvKernel, ConvOps, ConvSaved, conv2d};
 pub use gather_sum::{GatherSumKernel, GatherSumOps, gather_sum};
+pub use layer_norm::{LayerNormKernel, LayerNormOps, layer_norm};
 pub use linear::{LinearKernel, LinearOps, linear};
 pub use scan::{ScanKernel, ScanOps, scan};
 

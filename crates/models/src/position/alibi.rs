@@ -60,12 +60,12 @@ pub struct Alibi {
 }
 
 impl Positional for Alibi {
-    fn bias(&self, scope: &Scope, n_heads: usize, scores: &Tensor<4>) -> Option<Tensor<4>> {
+    fn bias(&self, scope: &Scope, n_heads: usize, like: &Tensor<4>) -> Option<Tensor<4>> {
         let slopes = match &self.log_slopes {
             Some(log) => log.val().exp(),
-            None => Tensor::from_data(TensorData::new(slopes(n_heads), [n_heads]), (&scores.device(), scores.dtype())),
+            None => Tensor::from_data(TensorData::new(slopes(n_heads), [n_heads]), (&like.device(), like.dtype())),
         };
-        let distances = scope.distances().abs().float().cast(scores.dtype());
+        let distances = scope.distances().abs().float().cast(like.dtype());
         Some(distances * slopes.neg().reshape([1, n_heads, 1, 1]))
     }
 }

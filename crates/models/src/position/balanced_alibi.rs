@@ -96,9 +96,9 @@ impl Positional for BalancedAlibi {
         (self.config.rope.then(|| RopeConfig::default().rotation(scope)), None)
     }
 
-    fn bias(&self, scope: &Scope, n_heads: usize, scores: &Tensor<4>) -> Option<Tensor<4>> {
+    fn bias(&self, scope: &Scope, n_heads: usize, like: &Tensor<4>) -> Option<Tensor<4>> {
         let slopes = TensorData::new(self.config.slopes(n_heads), [1, n_heads, 1, 1]);
-        let slopes = Tensor::from_data(slopes, (&scores.device(), scores.dtype()));
-        Some(scope.distances().float().cast(scores.dtype()) * slopes)
+        let slopes = Tensor::from_data(slopes, (&like.device(), like.dtype()));
+        Some(scope.distances().float().cast(like.dtype()) * slopes)
     }
 }

@@ -125,9 +125,10 @@ pub trait Positional: Debug {
         (None, None)
     }
 
-    /// What is added to scores (`[rows, n_heads, queries, keys]`), in a shape that spreads over them.
-    fn bias(&self, scope: &Scope, n_heads: usize, scores: &Tensor<4>) -> Option<Tensor<4>> {
-        let _ = (scope, n_heads, scores);
+    /// What is added to scores (`[rows, n_heads, queries, keys]`), in a shape that spreads over them; of the device and dtype
+    /// of `like`.
+    fn bias(&self, scope: &Scope, n_heads: usize, like: &Tensor<4>) -> Option<Tensor<4>> {
+        let _ = (scope, n_heads, like);
         None
     }
 }

@@ -9,6 +9,7 @@ use super::{Around, Attend, CoreInit, CoreSetting, Heads, Properties};
 use crate::{
     attention::{KeyValue, Scope, State},
     block::dropout,
+    kernel::{attend, attends},
     position::Positional,
 };
 
@@ -59,23 +60,52 @@ pub struct Scores {
 
 impl Scores {
     fn mix(&self, heads: Heads, scope: &Scope, position: &dyn Positional, ctx: &Ctx) -> Tensor<4> {
-        let scores = products(&heads, scope, position);
+        let bias = position.bias(scope, heads.q.dims()[1], &heads.q);
+        if let Some(seen) = scope.seen().filter(|_| bias.is_none() && self.goes_in_one_pass(&heads, ctx)) {
+            let map = self.normalizer.kernel(&ctx.child("normalizer"));
+            return attend(heads.q, heads.k, heads.v, seen, map);
+        }
+        let scores = biased(pairs(&heads), bias);
         let keep = scope.keep(scores.dims());
         ctx.record("scores", &keep, || scores.clone());
         let weights = self.normalizer.kept_weights(scores, &keep, &ctx.child("normalizer"));
         ctx.record("attention", &keep, || weights.clone());
         weighted(dropout(weights, self.dropout, &ctx.child("dropout")), heads.v)
     }
+
+    /// Whether scores and weights need not exist as tensors: nobody looks at them, drops some of them or adds noise to them,
+    /// there are many, and the device has the operation for this map.
+    fn goes_in_one_pass(&self, heads: &Heads, ctx: &Ctx) -> bool {
+        let ([_, _, queries, _], [_, _, keys, _]) = (heads.q.dims(), heads.k.dims());
+        let watched = ctx.wants("scores") || ctx.wants("attention");
+        let dropped = ctx.training && self.dropout > 0.0;
+        !watched
+            && !dropped
+            && queries * keys >= MANY
+            && !self.normalizer.laws().stochastic
+            && attends(&*self.normalizer.kernel(ctx), heads.dtype(), &heads.q.device())
+    }
 }
+
+/// Scores of a row and head from which on holding them all costs more than blocks do.
+const MANY: usize = 1024;
 
 /// `⟨q_i, k_j⟩ + b_ij`: `[rows, n_heads, queries, keys]`.
 pub(crate) fn products(heads: &Heads, scope: &Scope, position: &dyn Positional) -> Tensor<4> {
+    biased(pairs(heads), position.bias(scope, heads.q.dims()[1], &heads.q))
+}
+
+/// `⟨q_i, k_j⟩`.
+fn pairs(heads: &Heads) -> Tensor<4> {
     let [rows, n_heads, queries, d_head] = heads.q.dims();
     let [_, kv_heads, keys, _] = heads.k.dims();
     // Queries of one group stand below each other, so that no key is copied.
     let q = heads.q.clone().reshape([rows, kv_heads, n_heads / kv_heads * queries, d_head]);
-    let scores = q.matmul(heads.k.clone().swap_dims(2, 3)).reshape([rows, n_heads, queries, keys]);
-    match position.bias(scope, n_heads, &scores) {
+    q.matmul(heads.k.clone().swap_dims(2, 3)).reshape([rows, n_heads, queries, keys])
+}
+
+fn biased(scores: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    match bias {
         Some(bias) => scores + bias,
         None => scores,
     }
