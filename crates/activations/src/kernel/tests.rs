@@ -183,7 +183,7 @@ fn blocks_of_the_callers_own_have_the_bits_of_the_operation() {
             blocks.forward(n + 3, None, &[0.5; 8], &mut [0.0; 8]);
             blocks.forward(n, live.as_ref().map(|live| &live[..]), &x, &mut y);
             blocks.vjp(n, live.as_ref().map(|live| &live[..]), [&x, &y, &g], &mut dx);
-            assert_bits("y", &values(&whole), &y);
+            assert_bits("y", &values(whole), &y);
             assert_bits("dx", &at, &dx);
         }
     }
