@@ -13,7 +13,8 @@ pub enum Target {
     Classes(Tensor<1, Int>),
     /// A distribution over the classes for each row (`[rows, classes]`), such as a teacher's: not negative, of sum 1.
     Soft(Tensor<2>),
-    /// Which labels each row has (`[rows, classes]`), 1 or 0, any number of them.
+    /// Which labels each row has (`[rows, classes]`), 1 or 0, any number of them; or how relevant each is, for a loss that
+    /// weighs them.
     Labels(Tensor<2>),
     /// A number for each output of each row (`[rows, outputs]`).
     Values(Tensor<2>),
@@ -87,6 +88,18 @@ impl Target {
                 rows.clone().cast(logits.dtype())
             }
         }
+    }
+
+    /// The relevance of each label (`[rows, classes]`), in the dtype of the logits, over the number of the row's labels; a row
+    /// without labels is 0.
+    ///
+    /// # Panics
+    /// If the target is of another shape than the logits.
+    pub(super) fn relevances(&self, logits: &Tensor<2>) -> Tensor<2> {
+        let matrix = self.matrix(logits);
+        let positive = matrix.clone().greater_elem(0.0);
+        let count = matrix.clone().zeros_like().mask_fill(positive, 1.0).sum_dim(1);
+        matrix / count.clamp_min(1.0)
     }
 
     /// The share of each class (`[rows, classes]`), in the dtype of the logits: a class is all of its row, each label of a row
