@@ -1,8 +1,13 @@
 use burn::tensor::{Int, TensorData};
+use kiln_activations::{
+    LossTerms,
+    loss::{LossConfig, Target, TargetKind},
+};
 
 use super::*;
 use crate::{
     Model, ModelConfig,
+    head::{SvmConfig, SvmPenalty},
     testing::{assert_close, check_gradients, device, indices, named_values, normal, randomised, values},
 };
 
@@ -145,6 +150,37 @@ fn dropping_a_one_hot_step_leaves_its_bias() {
     assert_close("all dropped", &logits, &expected.repeat(ROWS), 1e-12);
     let evaluated = values(&model.forward(&tokens(), &Ask::row(), &Ctx::eval(0, 1)));
     assert_ne!(evaluated[..OUTPUTS], evaluated[OUTPUTS..2 * OUTPUTS]);
+}
+
+#[test]
+fn the_support_vector_machine_behind_it_is_the_published_one() {
+    // ½ |W|² + ½ Σ over rows and classes of squared hinges. A run's loss is the mean over the rows, so that the penalty's
+    // weight is one over their number and the whole is that number times smaller.
+    let io = Io { input: InputSpec::Items { features: 4 }, outputs: 3 };
+    let penalty = HeadConfig::Svm(SvmConfig { penalty: SvmPenalty::HalfSumSquare, weight: 0.5 });
+    let config = GruConfig { width: WIDTH, dtype: Precision::F64, head: penalty, ..GruConfig::gru_svm() };
+    let model = ModelConfig::GruClassifier(config.clone()).init((&io, &Init::new(5, &device(), DType::F64)));
+    let hinge: LossConfig =
+        serde_json::from_value(serde_json::json!({ "name": "hinge", "reduce": "sum", "c": 0.5, "dtype": "f64" }))
+            .unwrap();
+    assert_eq!(config.trains(&hinge, TargetKind::Classes), Ok(()));
+    let loss = hinge.init(&Init::new(0, &device(), DType::F64));
+    let o = TensorData::new(vec![0.5, -0.2, 1.2, -1.5, 0.3, -0.4], [2, 3]);
+    let o = Tensor::<2>::from_data(o, (&device(), DType::F64)).require_grad();
+    let target = Target::Classes(Tensor::<1, Int>::from_data([2, 0], &device()));
+    let mean = loss.forward(o.clone(), &target).mean;
+    assert_close("Σ", &[2.0 * values(&mean)[0]], &[5.595], 1e-12);
+    let slopes: Vec<f64> = values(&o.grad(&mean.backward()).unwrap()).iter().map(|slope| 2.0 * slope).collect();
+    assert_close("dΣ", &slopes, &[1.5, 0.8, 0.0, -2.5, 1.3, 0.6], 1e-12);
+
+    let terms = LossTerms::default();
+    let input = Input::Items(floats([2, 5, 4]));
+    let logits = model.forward(&input, &Ask::row(), &Ctx::train(0, 1).with_loss_terms(&terms));
+    let weight: f64 = named_values(&model)["head.output.weight"].iter().map(|w| w * w).sum();
+    let found = terms.take();
+    assert_close("penalty", &[2.0 * values(&found[0].value)[0]], &[0.5 * weight], 1e-12);
+    let total = loss.forward(logits, &target).mean + found[0].value.clone().reshape([1]);
+    assert!(values(&total)[0].is_finite() && found.len() == 1);
 }
 
 #[test]
