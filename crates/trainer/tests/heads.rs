@@ -42,6 +42,16 @@ fn a_head_and_a_loss_that_do_not_go_together_are_refused_before_anything_is_writ
         (vec!["model.head={ name = \"vq_logits\", codes = 24 }"], vec!["model.head.codes", "24 codes for 23 classes"]),
         (vec!["model.head={ name = \"fourier\", frequencies = 12 }"], vec!["fewer than half"]),
         (vec!["model.head=cosface", "model.logit_scale=2.0"], vec!["has a scale of its own"]),
+        (
+            vec!["model={ name = \"soft_decision_tree\", head = \"cosface\" }"],
+            vec!["model.head", "takes no head", "distributions over the classes"],
+        ),
+        (
+            vec!["model.head={ name = \"normalised\", s = 1, learn_scale = true }"],
+            vec!["model.head.s", "begins above 1"],
+        ),
+        (vec!["model.head={ name = \"curricular_face\", m = 4 }"], vec!["model.head.m", "an angle below π"]),
+        (vec!["model.head={ name = \"equiangular\", simplex = true, alpha = 0.2 }"], vec!["an angle of its own"]),
         (vec!["model.head=cosface", "model.widths=[]"], vec!["model.widths", "give at least one width"]),
     ] {
         let message = refused(folder.path(), &sets);

@@ -199,7 +199,7 @@ fn every_pair_trains_or_is_refused_with_a_reason() {
         ("attention × loss", 17),
         ("attention × pattern", 35),
         ("attention × position", 30),
-        ("head × loss", 58),
+        ("head × loss", 60),
         ("pattern × loss", 6),
         ("position × loss", 8),
     ];

@@ -26,12 +26,27 @@ pub struct AdaptiveMarginConfig {
     #[serde(deserialize_with = "range::positive")]
     #[schemars(range(min = 0.0))]
     pub s: f64,
+    /// Which rows' rivals the margin keeps a distance from.
+    pub rivals: Rivals,
+}
+
+/// Which rows' rivals B of [`AdaptiveMargin`] sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rivals {
+    /// Those of the row whose own cosine is the median.
+    #[default]
+    MedianRow,
+    /// Every row's: the mean of the sums.
+    Mean,
+    /// Every row's: the lower median of the sums.
+    Median,
 }
 
 impl Default for AdaptiveMarginConfig {
     /// That of every config of the authors.
     fn default() -> Self {
-        Self { alpha: 0.02, s: 32.0 }
+        Self { alpha: 0.02, s: 32.0, rivals: Rivals::MedianRow }
     }
 }
 
@@ -51,7 +66,8 @@ impl HeadParams for AdaptiveMarginConfig {
 impl AdaptiveMarginConfig {
     /// The head.
     pub fn init(&self, (site, init): (&Site, &Init)) -> AdaptiveMargin {
-        AdaptiveMargin { classes: Angular::new(&init.child("classes"), site), alpha: self.alpha, s: self.s }
+        let Self { alpha, s, rivals } = *self;
+        AdaptiveMargin { classes: Angular::new(&init.child("classes"), site), alpha, s, rivals }
     }
 }
 
@@ -61,7 +77,8 @@ impl AdaptiveMarginConfig {
 /// s = max(32, ln(9999999 (1 − α)/α)/(1 − med)),   B = Σ_{k≠y_i*} exp(s c_{i*k}),   m = max(0, med − ln(B α/(1 − α))/s)
 /// z_y = s (c_y − m) while training,   z_j = s c_j
 /// ```
-/// While m > 0 the median row's right class has probability α exactly. s and m count as constants in the backward pass. 1 − med
+/// B may also be the mean or the lower median of all rows' sums. While m > 0 the median row's right class has probability α
+/// exactly, with its own sum. s and m count as constants in the backward pass. 1 − med
 /// is taken as 1e-3 at least, which bounds s. An evaluation uses the least scale and no margin; the authors' layer reads the
 /// labels there too.
 ///
@@ -75,21 +92,41 @@ pub struct AdaptiveMargin {
     pub classes: Angular,
     alpha: f64,
     s: f64,
+    #[module(skip)]
+    rivals: Rivals,
+}
+
+/// The place of the lower median.
+fn lower_median(values: &[f64]) -> Option<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    order.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+/// ln Σ exp(x) without overflow; −∞ of nothing.
+fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY { most } else { most + values.map(|x| (x - most).exp()).sum::<f64>().ln() }
 }
 
 impl AdaptiveMargin {
     /// Scale and margin of a batch, from each row's cosine of its class and the cosines of any row's rivals.
     fn adapt(&self, own: &[f64], rivals: impl Fn(usize) -> Vec<f64>) -> (f64, f64) {
-        let mut order: Vec<usize> = (0..own.len()).collect();
-        order.sort_by(|a, b| own[*a].total_cmp(&own[*b]));
-        let Some(&row) = order.get(own.len().saturating_sub(1) / 2) else { return (self.s, 0.0) };
+        let Some(row) = lower_median(own) else { return (self.s, 0.0) };
         let (median, odds) = (own[row], self.alpha / (1.0 - self.alpha));
         let s = ((9_999_999.0 / odds).ln() / (1.0 - median).max(NEAREST)).max(self.s);
-        let rivals = rivals(row);
-        let most = rivals.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log_sum = s * most + rivals.iter().map(|c| (s * (c - most)).exp()).sum::<f64>().ln();
+        let log_sum_of = |row: usize| log_sum_exp(rivals(row).iter().map(|c| s * c));
+        let log_sums = || (0..own.len()).map(log_sum_of).collect::<Vec<f64>>();
+        let log_sum = match self.rivals {
+            Rivals::MedianRow => log_sum_of(row),
+            Rivals::Mean => log_sum_exp(log_sums().into_iter()) - (own.len() as f64).ln(),
+            Rivals::Median => {
+                let sums = log_sums();
+                sums[lower_median(&sums).expect("there are rows")]
+            }
+        };
         // Without rivals there is nothing to keep a distance from.
-        let margin = if rivals.is_empty() { 0.0 } else { median - (log_sum + odds.ln()) / s };
+        let margin = if log_sum == f64::NEG_INFINITY { 0.0 } else { median - (log_sum + odds.ln()) / s };
         (s, margin.max(0.0))
     }
 
@@ -156,6 +193,29 @@ mod tests {
         let target = Tensor::<1, burn::tensor::Int>::from_data([0, 1, 2], &device());
         let (s, m) = head().of_batch(&c, &at_class(c.clone(), &target), &classes);
         assert_close("s and m", &[s, m], &[200.0991585, 0.7194494586], 1e-9);
+    }
+
+    #[test]
+    fn the_sums_of_all_rows_may_count() {
+        let (c, classes) = batch([0.6, 0.5, 0.4]);
+        let target = Tensor::<1, burn::tensor::Int>::from_data([0, 1, 2], &device());
+        let own = at_class(c.clone(), &target);
+        let (s, sums) = (40.0198317, [163780.6957, 2993.823237, 3047.511499f64]);
+        let mean = (sums[0] + sums[1] + sums[2]) / 3.0;
+        for (rivals, sum) in [(Rivals::MedianRow, sums[1]), (Rivals::Mean, mean), (Rivals::Median, sums[2])] {
+            let head = AdaptiveMargin { rivals, ..head() };
+            let want = 0.5 - (sum * 0.02f64 / 0.98).ln() / s;
+            let (s, m) = head.of_batch(&c, &own, &classes);
+            assert_close(&format!("{rivals:?}"), &[s, m], &[40.0198317, want.max(0.0)], 1e-8);
+        }
+        let (c, _) = batch([0.85, 0.9, 0.95]);
+        let log_sums: Vec<f64> = (0..3)
+            .map(|row| {
+                let all: Vec<f64> = c.clone().narrow(0, row, 1).to_data().iter().collect();
+                log_sum_exp(all.into_iter().enumerate().filter(|(k, _)| *k != row).map(|(_, c)| 200.0991585 * c))
+            })
+            .collect();
+        assert_close("log B", &log_sums, &[60.02974755, 40.0198317, 40.0198317], 1e-8);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kiln_activations::{
 
 use super::Site;
 use crate::{
-    Ask,
+    Ask, Invalid,
     block::Linear,
     kernel::{self, Epilogue},
 };
@@ -86,6 +86,50 @@ pub(super) fn with_own(x: Tensor<2>, classes: &Tensor<1, Int>, own: Tensor<2>) -
     x.mask_where(mask, own.expand(shape))
 }
 
+/// The cosine of each angle with m added: `cos(θ + m)`.
+pub(super) fn turned(c: Tensor<2>, m: f64) -> Tensor<2> {
+    let (sin, cos) = m.sin_cos();
+    let u = inside(c);
+    let root = (u.clone() * u.clone()).neg().add_scalar(1.0).sqrt();
+    u.mul_scalar(cos) - root.mul_scalar(sin)
+}
+
+/// φ of ArcFace: [`turned`], and `c − m sin m` where the angle would pass π and its cosine rise again.
+pub(super) fn added_angle(c: Tensor<2>, m: f64) -> Tensor<2> {
+    let (sin, cos) = m.sin_cos();
+    let beyond = c.clone().detach().lower_equal_elem(-cos);
+    turned(c.clone(), m).mask_where(beyond, c.sub_scalar(m * sin))
+}
+
+/// Refuses an angle of π or more.
+pub(super) fn below_pi(key: &str, angle: f64) -> Result<(), Invalid> {
+    if angle < std::f64::consts::PI {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("{angle} is out of range; expected an angle below π")))
+}
+
+/// The parameter of a learned scale that begins at s: the argument whose softplus is s − 1.
+pub(super) fn first_scale(init: &Init, s: f64) -> Param<Tensor<1>> {
+    init.constant([1], (s - 1.0).exp_m1().ln())
+}
+
+/// Refuses a first value that a learned scale cannot have.
+pub(super) fn above_one(s: f64) -> Result<(), Invalid> {
+    if s > 1.0 {
+        return Ok(());
+    }
+    Err(Invalid::new("s", format!("a learned scale is softplus + 1, so it begins above 1, not at {s}")))
+}
+
+/// A learned scale, `softplus(ŝ) + 1`: `[1, 1]`.
+pub(super) fn learned_scale(scale: &Param<Tensor<1>>) -> Tensor<2> {
+    let scale = single(scale.val().unsqueeze_dim::<2>(0));
+    // By the size of the argument, so that neither exponential overflows.
+    let rest = scale.clone().abs().neg().exp().log1p();
+    (scale.clamp_min(0.0) + rest).add_scalar(1.0)
+}
+
 /// Cosines kept 1e-6 away from −1 and 1, where the angle's slope is infinite.
 pub(super) fn inside(c: Tensor<2>) -> Tensor<2> {
     c.clamp(-1.0 + 1e-6, 1.0 - 1e-6)
@@ -157,6 +201,9 @@ mod tests {
         let cos = [-6.206667562, 0.2427011534, 0.009893033921, 5.954073375];
         assert_golden(|c, y| cosface(8.0, 0.35).of_cosines(c, Some(y)), 2.8, 1.495365956, cos);
         let arc = [-9.335658711, 0.2709100834, 0.01104289208, 6.646109801];
+        let c = tensor(&[0.7], [1, 1]);
+        let slope = values(&c.grad(&added_angle(c.clone(), 0.5).sum().backward()).unwrap());
+        assert_close("φ'", &slope, &[1.347513585], 1e-9);
         assert_golden(|c, y| arcface(8.0, 0.5).of_cosines(c, Some(y)), 2.17543581, 2.009974041, arc);
         // The combined margin holds both.
         let combined = |m1, m2, m3| CombinedMarginConfig { s: 8.0, m1, m2, m3 }.init((&SITE, &init()));
@@ -167,7 +214,7 @@ mod tests {
     #[test]
     fn golden_values_of_a_whole_head() {
         let site = Site { outputs: 3, ..SITE };
-        let mut head = NormalisedConfig { s: 10.0, layer_norm: false }.init((&site, &init()));
+        let mut head = NormalisedConfig { s: 10.0, ..Default::default() }.init((&site, &init()));
         // A column per class.
         let w = [0.3, -0.5, 1.0, 0.9, 0.2, -0.4, 0.1, 1.0, 0.2];
         head.classes.weight = head.classes.weight.map(|_| tensor(&w, [3, 3]));

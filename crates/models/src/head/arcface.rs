@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Angular, HeadParams, Laws, Scorer, Site,
-    angular::{at_class, inside, said, with_own},
+    angular::{added_angle, at_class, below_pi, said, with_own},
 };
 use crate::{Ask, Invalid};
 
@@ -47,10 +47,7 @@ impl HeadParams for ArcFaceConfig {
     }
 
     fn check(&self, _: &Site) -> Result<(), Invalid> {
-        if self.m < std::f64::consts::PI {
-            return Ok(());
-        }
-        Err(Invalid::new("m", format!("{} is out of range; expected an angle below π", self.m)))
+        below_pi("m", self.m)
     }
 }
 
@@ -85,18 +82,9 @@ impl ArcFace {
     pub(super) fn of_cosines(&self, c: Tensor<2>, classes: Option<&Tensor<1, Int>>) -> Tensor<2> {
         let c = match classes {
             None => c,
-            Some(classes) => with_own(c.clone(), classes, self.margin(at_class(c, classes))),
+            Some(classes) => with_own(c.clone(), classes, added_angle(at_class(c, classes), self.m)),
         };
         c.mul_scalar(self.s)
-    }
-
-    /// φ of the right classes' cosines.
-    fn margin(&self, own: Tensor<2>) -> Tensor<2> {
-        let (sin, cos) = self.m.sin_cos();
-        let beyond = own.clone().detach().lower_equal_elem(-cos);
-        let u = inside(own.clone());
-        let root = (u.clone() * u.clone()).neg().add_scalar(1.0).sqrt();
-        (u.mul_scalar(cos) - root.mul_scalar(sin)).mask_where(beyond, own.sub_scalar(self.m * sin))
     }
 }
 

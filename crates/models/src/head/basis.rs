@@ -33,6 +33,36 @@ pub(super) fn vectors(count: usize, width: usize, alpha: f64, steps: usize, draw
     rows
 }
 
+/// The corners of a regular simplex, turned at random: `count` unit vectors of `width` entries (row-major) whose cosines are all
+/// −1/(count − 1).
+///
+/// # Panics
+/// If there are fewer than two, or more than `width + 1`.
+pub(super) fn simplex(count: usize, width: usize, draws: &mut Draws) -> Vec<f64> {
+    assert!((2..=width + 1).contains(&count), "a simplex of {count} corners in {width} dimensions");
+    // Corner i is e_i less the mean of all, in coordinates of the plane that the corners span: of an orthonormal basis of the
+    // directions e_0 + … + e_{k−1} − k e_k.
+    let plane = count - 1;
+    let entry = |corner: usize, k: usize| {
+        let length = ((k * (k + 1)) as f64).sqrt();
+        match corner.cmp(&k) {
+            std::cmp::Ordering::Less => 1.0 / length,
+            std::cmp::Ordering::Equal => -(k as f64) / length,
+            std::cmp::Ordering::Greater => 0.0,
+        }
+    };
+    let mut basis: Vec<f64> = (0..plane * width).map(|_| draws.normal()).collect();
+    orthonormalise(&mut basis, width);
+    let coordinate =
+        |corner: usize, i: usize| (1..count).map(|k| entry(corner, k) * basis[(k - 1) * width + i]).sum::<f64>();
+    let mut rows: Vec<f64> = {
+        let coordinate = &coordinate;
+        (0..count).flat_map(|corner| (0..width).map(move |i| coordinate(corner, i))).collect()
+    };
+    normalise(&mut rows, width);
+    rows
+}
+
 /// The gradient of Σ_{i,j} max(0, |e_i·e_j| − α) over pairs i ≠ j, each counted both ways, and the largest |e_i·e_j|.
 fn pull(rows: &[f64], width: usize, alpha: f64) -> (Vec<f64>, f64) {
     let mut gradient = vec![0.0; rows.len()];
@@ -113,6 +143,20 @@ mod tests {
             assert!(worst(&rows, width) < 1e-15);
             rows.chunks(width).for_each(|row| assert_close("length", &[length(row)], &[1.0], 1e-15));
         }
+    }
+
+    #[test]
+    fn a_simplex_has_one_angle() {
+        for (count, width) in [(2, 1), (4, 3), (3, 11), (14, 13)] {
+            let rows = simplex(count, width, &mut draws());
+            for (i, a) in rows.chunks(width).enumerate() {
+                for (j, b) in rows.chunks(width).enumerate() {
+                    let cosine = if i == j { 1.0 } else { -1.0 / (count - 1) as f64 };
+                    assert_close(&format!("{count} of {width}: {i} and {j}"), &[dot(a, b)], &[cosine], 1e-12);
+                }
+            }
+        }
+        assert_ne!(simplex(4, 3, &mut draws()), simplex(4, 3, &mut Stream::new(4, "test").at(0)));
     }
 
     #[test]

@@ -35,12 +35,14 @@ pub struct EquiangularConfig {
     #[serde(deserialize_with = "range::at_least_one")]
     #[schemars(range(min = 1))]
     pub search_steps: usize,
+    /// The corners of a regular simplex instead, all at the cosine −1/(C − 1): for at most one class more than features.
+    pub simplex: bool,
 }
 
 impl Default for EquiangularConfig {
     /// The authors' temperature.
     fn default() -> Self {
-        Self { temperature: 0.07, alpha: None, search_steps: 1000 }
+        Self { temperature: 0.07, alpha: None, search_steps: 1000, simplex: false }
     }
 }
 
@@ -56,8 +58,20 @@ impl HeadParams for EquiangularConfig {
     }
 
     fn check(&self, site: &Site) -> Result<(), Invalid> {
+        if self.simplex && !(2..=site.features + 1).contains(&site.outputs) {
+            let message = format!(
+                "a simplex in {} dimensions has 2 to {} corners, and there are {} classes; leave it out",
+                site.features,
+                site.features + 1,
+                site.outputs
+            );
+            return Err(Invalid::new("simplex", message));
+        }
         let least = basis::least_cosine(site.outputs, site.features);
         match self.alpha {
+            Some(_) if self.simplex => {
+                Err(Invalid::new("alpha", "a simplex has an angle of its own; leave one of the two out".into()))
+            }
             Some(alpha) if !(least..1.0).contains(&alpha) => {
                 let message = format!(
                     "{alpha} is out of range; expected a cosine below 1 and at least {least:.4}, since {} vectors in {} \
@@ -76,7 +90,12 @@ impl EquiangularConfig {
     pub fn init(&self, (site, init): (&Site, &Init)) -> Equiangular {
         let [classes, width] = [site.outputs, site.features];
         let alpha = self.alpha.unwrap_or(1.1 * basis::least_cosine(classes, width));
-        let rows = basis::vectors(classes, width, alpha, self.search_steps, &mut init.draws("vectors"));
+        let draws = &mut init.draws("vectors");
+        let rows = if self.simplex {
+            basis::simplex(classes, width, draws)
+        } else {
+            basis::vectors(classes, width, alpha, self.search_steps, draws)
+        };
         let columns = (0..width).flat_map(|i| (0..classes).map(move |class| (class, i)));
         let values = columns.map(|(class, i)| rows[class * width + i]).collect();
         Equiangular { vectors: init.frozen(values, [width, classes]), temperature: self.temperature }
@@ -90,7 +109,8 @@ impl EquiangularConfig {
 /// ```
 /// Up to as many classes as features the vectors are orthonormal rows of a random rotation (α = 0). Beyond, they come from the
 /// authors' search, which lowers Σ max(0, |e_i·e_j| − α) step by step from random vectors, here at a rate that falls to 0, since
-/// a constant one ends in oscillation; where the search does not reach α it ends as near as its steps bring it.
+/// a constant one ends in oscillation; where the search does not reach α it ends as near as its steps bring it. A simplex, an
+/// addition to the paper, has the least cosine that all pairs can have at once.
 ///
 /// # Shapes
 /// - features: `[answers, features]`; logits: `[answers, outputs]`, between −1/τ and 1/τ
@@ -169,5 +189,11 @@ mod tests {
         assert_eq!(config.check(&site(8, 8)), Ok(()));
         let message = config.check(&site(8, 10)).unwrap_err().message;
         assert!(message.contains("at least 0.1667, since 10 vectors in 8 dimensions"), "{message}");
+        let simplex = EquiangularConfig { simplex: true, ..Default::default() };
+        assert_eq!(simplex.check(&site(8, 9)), Ok(()));
+        let message = simplex.check(&site(8, 10)).unwrap_err().message;
+        assert!(message.contains("2 to 9 corners, and there are 10 classes"), "{message}");
+        let both = EquiangularConfig { alpha: Some(0.2), ..simplex };
+        assert!(both.check(&site(8, 9)).unwrap_err().message.contains("an angle of its own"));
     }
 }

@@ -183,6 +183,9 @@ mod tests {
         let z = head.logits(&a, &b);
         let want = [-2.447258018, -0.6821122392, -1.254665261, -3.233164559, -2.484495019];
         assert_close("logits", &values(&z), &want, 1e-9);
+        let q: Vec<f64> = values(&z).iter().map(|z| z.exp() - 1e-5).collect();
+        let want = [0.08652052668, 0.5055380254, 0.2851612903, 0.03942251462, 0.08335764295];
+        assert_close("q", &q, &want, 1e-9);
         assert_close("penalty", &values(&head.penalty(&a, &b)), &[60.17300411], 1e-9);
         let loss = serde_json::from_str::<LossConfig>(r#"{ "name": "cross_entropy", "dtype": "f64" }"#).unwrap();
         let target = Target::Classes(Tensor::<1, Int>::from_data([3], &device()));

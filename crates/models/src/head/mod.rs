@@ -21,8 +21,10 @@ mod arcface;
 mod basis;
 mod combined_margin;
 mod cosface;
+mod curricular_face;
 mod ends;
 mod equiangular;
+mod factored_z;
 mod fourier;
 mod gumbel;
 mod laws;
@@ -38,13 +40,15 @@ mod tests;
 mod vq_logits;
 mod wrapped_cauchy;
 
-pub use adaptive_margin::{AdaptiveMargin, AdaptiveMarginConfig};
+pub use adaptive_margin::{AdaptiveMargin, AdaptiveMarginConfig, Rivals};
 pub use angular::Angular;
 pub use arcface::{ArcFace, ArcFaceConfig};
 pub use combined_margin::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};
+pub use curricular_face::{CurricularFace, CurricularFaceConfig};
 pub(crate) use ends::Ends;
 pub use equiangular::{Equiangular, EquiangularConfig};
+pub use factored_z::{FactoredZ, ZStep};
 pub use fourier::{Fourier, FourierConfig};
 pub use gumbel::{Gumbel, GumbelConfig};
 pub use laws::Laws;
@@ -52,7 +56,7 @@ pub use linear::{LinearHead, LinearHeadConfig};
 pub use nbc::{Nbc, NbcConfig};
 pub use normalised::{Normalised, NormalisedConfig};
 pub use partial_fc::{PartialFc, PartialFcConfig};
-pub use prototypes::Prototypes;
+pub use prototypes::{Prototypes, nearest_examples};
 pub use site::Site;
 pub use svm::{Svm, SvmConfig, SvmPenalty};
 pub use vq_logits::{CodeMap, VqLogits, VqLogitsConfig};
@@ -68,6 +72,7 @@ registry! {
     "normalised" => Normalised(NormalisedConfig),
     "cosface" => CosFace(CosFaceConfig),
     "arcface" => ArcFace(ArcFaceConfig),
+    "curricular_face" => CurricularFace(CurricularFaceConfig),
     "combined_margin" => CombinedMargin(CombinedMarginConfig),
     "adaptive_margin" => AdaptiveMargin(AdaptiveMarginConfig),
     "partial_fc" => PartialFc(PartialFcConfig),

@@ -12,7 +12,7 @@ use super::{
     HeadParams, Laws, Scorer, Site,
     angular::{said, single, unit},
 };
-use crate::{Ask, block::Linear, kernel::Epilogue};
+use crate::{Ask, Invalid, block::Linear, kernel::Epilogue};
 
 /// Parameters of [`Nbc`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,13 +28,17 @@ pub struct NbcConfig {
     pub weight: f64,
     /// Whether the term is divided by the number of classes.
     pub per_class: bool,
+    /// Width of a linear map that the features pass before their means are taken; left out, they pass none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub projection: Option<usize>,
 }
 
 impl Default for NbcConfig {
     /// The authors' code: r = ½. Both together make the term too small to matter on small tasks; τ = 5 and a weight of 9
     /// (r = 0.9) act.
     fn default() -> Self {
-        Self { tau: 0.2, weight: 1.0, per_class: true }
+        Self { tau: 0.2, weight: 1.0, per_class: true, projection: None }
     }
 }
 
@@ -49,14 +53,22 @@ impl HeadParams for NbcConfig {
     fn laws(&self) -> Laws {
         Laws { needs_classes: true, batch_coupled: true, ..Laws::LINEAR }
     }
+
+    fn check(&self, _: &Site) -> Result<(), Invalid> {
+        match self.projection {
+            Some(0) => Err(Invalid::new("projection", "0 is no width; expected a whole number of at least 1".into())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl NbcConfig {
     /// The head.
     pub fn init(&self, (site, init): (&Site, &Init)) -> Nbc {
-        let Self { tau, weight, per_class } = *self;
+        let Self { tau, weight, per_class, projection } = *self;
         let factor = if per_class { weight / site.outputs as f64 } else { weight };
-        Nbc { output: site.linear(&init.child("output")), tau, factor }
+        let project = |outputs| Site { outputs, bias: false, ..*site }.linear(&init.child("projection"));
+        Nbc { output: site.linear(&init.child("output")), projection: projection.map(project), tau, factor }
     }
 }
 
@@ -74,6 +86,8 @@ impl NbcConfig {
 pub struct Nbc {
     /// `[features, outputs]`
     pub output: Linear,
+    /// `[features, projection]`, what the means are taken of, if it is not the features.
+    pub projection: Option<Linear>,
     tau: f64,
     factor: f64,
 }
@@ -108,7 +122,11 @@ impl Scorer for Nbc {
         if let Some(classes) = said(ask) {
             ctx.add_loss("nbc", || {
                 let classes: Vec<usize> = classes.to_data().iter::<i64>().map(|class| class as usize).collect();
-                self.term(features.clone(), &classes)
+                let projected = match &self.projection {
+                    Some(projection) => projection.forward(features.clone(), Epilogue::None),
+                    None => features.clone(),
+                };
+                self.term(projected, &classes)
             });
         }
         self.output.forward(features, Epilogue::None)
@@ -149,6 +167,23 @@ mod tests {
         let want = [first, first, second, second, [0.01039621068, 0.003118863204]].concat();
         let found = values(&h.grad(&term.backward()).expect("it takes part"));
         found.iter().zip(&want).for_each(|(found, want)| assert_close("dh", &[found / want], &[1.0], 1e-8));
+    }
+
+    #[test]
+    fn the_means_may_be_those_of_a_projection() {
+        let site = Site { features: 2, outputs: 4, bias: true, draw: Draw::Uniform };
+        let config = NbcConfig { projection: Some(3), ..Default::default() };
+        let head = config.init((&site, &Init::new(0, &device(), DType::F64)));
+        let h = features(&[1.0, 0.0, 0.8, 0.2, 0.0, 1.0, -0.5, 0.5, 0.3, -1.0]);
+        let classes = [0, 0, 1, 1, 3];
+        let target = Tensor::<1, burn::tensor::Int>::from_data(classes.map(|class| class as i32), &device());
+        let ask = Ask::row().knowing(kiln_activations::loss::Target::Classes(target));
+        let terms = kiln_activations::LossTerms::default();
+        head.forward(h.clone(), &ask, &Ctx::train(0, 0).with_loss_terms(&terms));
+        let projected = h.matmul(head.projection.as_ref().unwrap().weight.val());
+        assert_close("term", &values(&terms.take()[0].value), &values(&head.term(projected, &classes)), 1e-15);
+        let message = NbcConfig { projection: Some(0), ..config }.check(&site).unwrap_err().to_string();
+        assert_eq!(message, "model.projection: 0 is no width; expected a whole number of at least 1");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Normalised softmax.
 use burn::{
-    module::Module,
+    module::{Module, Param},
     tensor::{Tensor, module::layer_norm},
 };
 use kiln_activations::{Ctx, Init};
@@ -8,25 +8,30 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Angular, HeadParams, Laws, Scorer, Site};
-use crate::Ask;
+use super::{
+    Angular, HeadParams, Laws, Scorer, Site,
+    angular::{above_one, first_scale, learned_scale},
+};
+use crate::{Ask, Invalid};
 
 /// Parameters of [`Normalised`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NormalisedConfig {
-    /// Factor on the cosines, one over the temperature.
+    /// Factor on the cosines, one over the temperature; or its first value.
     #[serde(deserialize_with = "range::positive")]
     #[schemars(range(min = 0.0))]
     pub s: f64,
     /// Whether the features pass a layer norm without parameters first.
     pub layer_norm: bool,
+    /// Whether the factor is learned, as softplus + 1: then it begins above 1.
+    pub learn_scale: bool,
 }
 
 impl Default for NormalisedConfig {
     /// Temperature 0.05. For a target probability P among C classes s must be at least (1 − 1/C) ln((C − 1) P/(1 − P)).
     fn default() -> Self {
-        Self { s: 20.0, layer_norm: false }
+        Self { s: 20.0, layer_norm: false, learn_scale: false }
     }
 }
 
@@ -38,21 +43,32 @@ impl Entry for NormalisedConfig {
 
 impl HeadParams for NormalisedConfig {
     fn laws(&self) -> Laws {
-        Laws::cosines(self.s)
+        if self.learn_scale { Laws::LINEAR } else { Laws::cosines(self.s) }
+    }
+
+    fn check(&self, _: &Site) -> Result<(), Invalid> {
+        if self.learn_scale { above_one(self.s) } else { Ok(()) }
     }
 }
 
 impl NormalisedConfig {
     /// The head.
     pub fn init(&self, (site, init): (&Site, &Init)) -> Normalised {
-        Normalised { classes: Angular::new(&init.child("classes"), site), s: self.s, layer_norm: self.layer_norm }
+        Normalised {
+            classes: Angular::new(&init.child("classes"), site),
+            scale: self.learn_scale.then(|| first_scale(init, self.s)),
+            s: self.s,
+            layer_norm: self.layer_norm,
+        }
     }
 }
 
 /// Normalised softmax: unit features, unit class vectors, no bias.
 /// ```text
-/// z_j = s c_j,   c_j = ⟨h, w_j⟩ / (|h| |w_j|)
+/// z_j = s c_j,   c_j = ⟨h, w_j⟩ / (|h| |w_j|);   s fixed, or softplus(ŝ) + 1
 /// ```
+/// With ŝ learned it is the cosine head that WCDAS ([`WrappedCauchy`](super::WrappedCauchy)) is compared with; keep weight decay
+/// off ŝ by a group of the optimizer (`groups = [{ match = "scale$", weight_decay = 0.0 }]`).
 ///
 /// # Shapes
 /// - features: `[answers, features]`; logits: `[answers, outputs]`, between −s and s
@@ -62,6 +78,8 @@ impl NormalisedConfig {
 pub struct Normalised {
     /// The class vectors.
     pub classes: Angular,
+    /// ŝ: `[1]`, if the scale is learned.
+    pub scale: Option<Param<Tensor<1>>>,
     s: f64,
     layer_norm: bool,
 }
@@ -75,7 +93,12 @@ impl Scorer for Normalised {
         } else {
             features
         };
-        self.classes.cosines(features).mul_scalar(self.s).cast(dtype)
+        let c = self.classes.cosines(features);
+        let z = match &self.scale {
+            Some(scale) => c * learned_scale(scale),
+            None => c.mul_scalar(self.s),
+        };
+        z.cast(dtype)
     }
 
     fn unembedding(&self) -> Option<Tensor<2>> {

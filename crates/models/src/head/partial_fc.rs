@@ -209,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn golden_loss_among_three_classes() {
+        // Features along the first axis; classes at the cosines 0.5, 0.7 and 0.1.
+        let cosines = [0.5, 0.7, 0.1f64];
+        let weight: Vec<f64> = cosines.into_iter().chain(cosines.map(|c| (1.0 - c * c).sqrt())).collect();
+        let tensor = |values: Vec<f64>, shape: [usize; 2]| {
+            Tensor::<2>::from_data(TensorData::new(values, shape), (&device(), DType::F64))
+        };
+        let classes = Tensor::<1, Int>::from_data([1], &device());
+        let z = head(0.5).scored(tensor(vec![1.0, 0.0], [1, 2]), tensor(weight, [2, 3]), &classes);
+        assert_close("logits", &values(&z), &[4.0, 2.8, 0.8], 1e-12);
+        let loss = serde_json::from_str::<LossConfig>(r#"{ "name": "cross_entropy", "dtype": "f64" }"#).unwrap();
+        let loss = loss.init(&Init::new(0, &device(), DType::F64)).forward(z, &Target::Classes(classes));
+        assert_close("loss", &values(&loss.mean), &[1.494128561], 1e-9);
+    }
+
+    #[test]
     fn each_step_draws_anew_and_the_same_step_alike() {
         let (ask, _) = knowing(&[4]);
         let features = normal([1, 5], DType::F64, "features").detach();

@@ -1,4 +1,6 @@
 //! What every head owes: the tests walk the registry, so that a new entry is among them.
+mod reference;
+
 use burn::{
     module::{Module, Param},
     store::ModuleRecord,
@@ -25,17 +27,21 @@ const SITE: Site = Site { features: FEATURES, outputs: OUTPUTS, bias: true, draw
 /// Parameters beside the defaults, which are chosen for large problems.
 const VARIANTS: &[&str] = &[
     r#"{ "name": "normalised", "s": 5, "layer_norm": true }"#,
+    r#"{ "name": "normalised", "s": 5, "learn_scale": true }"#,
     r#"{ "name": "cosface", "s": 8, "m": 0.2 }"#,
+    r#"{ "name": "curricular_face", "s": 8, "m": 0.3 }"#,
+    r#"{ "name": "adaptive_margin", "s": 2, "rivals": "mean" }"#,
     r#"{ "name": "arcface", "s": 8, "m": 0.5 }"#,
     r#"{ "name": "combined_margin", "s": 8, "m1": 1.5, "m2": 0.2, "m3": 0.1 }"#,
     r#"{ "name": "partial_fc", "s": 8, "m": 0.1, "rate": 0.8 }"#,
     r#"{ "name": "partial_fc", "s": 8, "m": 0.1, "rate": 1 }"#,
     r#"{ "name": "wrapped_cauchy", "s": 3, "learn_scale": true, "concentration": -1 }"#,
     r#"{ "name": "equiangular", "temperature": 0.5 }"#,
+    r#"{ "name": "equiangular", "temperature": 0.5, "simplex": true }"#,
     r#"{ "name": "fourier", "frequencies": 2, "gamma": 0.1 }"#,
     r#"{ "name": "vq_logits", "codes": 3, "map": "bands", "token_bias": false }"#,
     r#"{ "name": "svm", "penalty": "half_sum_square", "weight": 0.1 }"#,
-    r#"{ "name": "nbc", "tau": 5, "weight": 9, "per_class": false }"#,
+    r#"{ "name": "nbc", "tau": 5, "weight": 9, "per_class": false, "projection": 3 }"#,
 ];
 
 /// Every entry at its defaults, and the variants.

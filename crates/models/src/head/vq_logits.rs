@@ -157,6 +157,9 @@ mod tests {
         let h = tensor(&[0.8, -0.3], [1, 2]);
         let z = head.forward(h.clone(), &Ask::row(), &Ctx::eval(0, 0));
         assert_close("logits", &values(&z), &[0.8, 0.8, -0.3, -0.5, -0.3, 0.8], 1e-15);
+        let own = [0.2539183434, 0.08452207415, 0.06920082142];
+        let p = burn::tensor::activation::softmax(z.clone(), 1);
+        assert_close("p", &values(&p), &head.map.iter().map(|code| own[*code]).collect::<Vec<_>>(), 1e-9);
         let loss = serde_json::from_str::<LossConfig>(r#"{ "name": "cross_entropy", "dtype": "f64" }"#).unwrap();
         let target = Target::Classes(Tensor::<1, Int>::from_data([2], &device()));
         let loss = loss.init(&Init::new(0, &device(), DType::F64)).forward(z, &target).mean;

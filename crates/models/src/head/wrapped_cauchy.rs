@@ -10,7 +10,10 @@ use kiln_registry::{Entry, range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Angular, HeadParams, Laws, Scorer, Site, angular::single};
+use super::{
+    Angular, HeadParams, Laws, Scorer, Site,
+    angular::{above_one, first_scale, learned_scale, single},
+};
 use crate::{Ask, Invalid};
 
 /// No class is more concentrated than this.
@@ -52,10 +55,7 @@ impl HeadParams for WrappedCauchyConfig {
     }
 
     fn check(&self, _: &Site) -> Result<(), Invalid> {
-        if !self.learn_scale || self.s > 1.0 {
-            return Ok(());
-        }
-        Err(Invalid::new("s", format!("a learned scale is softplus + 1, so it begins above 1, not at {}", self.s)))
+        if self.learn_scale { above_one(self.s) } else { Ok(()) }
     }
 }
 
@@ -65,8 +65,7 @@ impl WrappedCauchyConfig {
         WrappedCauchy {
             classes: Angular::new(&init.child("classes"), site),
             concentration: init.constant([site.outputs], self.concentration),
-            // The argument whose softplus is s − 1.
-            scale: self.learn_scale.then(|| init.constant([1], (self.s - 1.0).exp_m1().ln())),
+            scale: self.learn_scale.then(|| first_scale(init, self.s)),
             s: self.s,
         }
     }
@@ -106,12 +105,7 @@ impl WrappedCauchy {
         let density = square.neg().add_scalar(1.0) / distance;
         match &self.scale {
             None => density.mul_scalar(self.s / TAU),
-            Some(scale) => {
-                let scale = single(scale.val().unsqueeze_dim::<2>(0));
-                // softplus by the size of its argument, so that neither exponential overflows.
-                let rest = scale.clone().abs().neg().exp().log1p();
-                density * (scale.clamp_min(0.0) + rest).add_scalar(1.0).mul_scalar(1.0 / TAU)
-            }
+            Some(scale) => density * learned_scale(scale).mul_scalar(1.0 / TAU),
         }
     }
 }

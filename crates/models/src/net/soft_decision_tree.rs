@@ -46,8 +46,20 @@ pub struct SoftDecisionTreeConfig {
     #[serde(deserialize_with = "at_least_one")]
     #[schemars(range(min = 1.0))]
     pub window: f64,
+    /// No key: a head here is refused with the reason.
+    #[serde(skip_serializing, deserialize_with = "no_head")]
+    #[schemars(skip)]
+    pub head: (),
     /// Number format of parameters and hidden states.
     pub dtype: Precision,
+}
+
+/// The tree has no place for a head, and says why.
+fn no_head<'de, D: serde::Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(serde::de::Error::custom(
+        "a soft decision tree takes no head: its leaves are distributions over the classes, and there are no features to score; \
+         leave it out, or choose another network",
+    ))
 }
 
 fn at_least_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -91,6 +103,7 @@ impl Default for SoftDecisionTreeConfig {
             learn_temperature: false,
             penalty: 0.1,
             window: 1.0,
+            head: (),
             dtype: Precision::F32,
         }
     }
