@@ -1,11 +1,12 @@
 //! Batch normalisation.
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, module},
+    tensor::{Tensor, activation::relu, module},
 };
 use kiln_activations::{Ctx, Init};
 
 use super::Running;
+use crate::kernel::{Epilogue, batch_norm_train};
 
 /// The usual constant under the root.
 const EPS: f64 = 1e-5;
@@ -45,17 +46,20 @@ impl BatchNorm {
         }
     }
 
-    /// The normalised maps, `[rows, channels, height, width]` like `x`.
-    pub fn forward(&self, x: Tensor<4>, ctx: &Ctx) -> Tensor<4> {
+    /// The normalised maps, `[rows, channels, height, width]` like `x`, after the epilogue.
+    pub fn forward(&self, x: Tensor<4>, epilogue: Epilogue, ctx: &Ctx) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if !ctx.training {
             let (mean, variance) = (self.running_mean.value(), self.running_variance.value());
-            return module::batch_norm(x, weight, bias, mean, variance, EPS);
+            let y = module::batch_norm(x, weight, bias, mean, variance, EPS);
+            return match epilogue {
+                Epilogue::None => y,
+                Epilogue::Relu => relu(y),
+            };
         }
-        let [rows, channels, height, width] = x.dims();
+        let [rows, _, height, width] = x.dims();
         let n = (rows * height * width) as f64;
-        debug_assert_eq!(weight.dims(), [channels]);
-        let batch = module::batch_norm_train(x, weight, bias, EPS);
+        let batch = batch_norm_train(x, weight, bias, EPS, epilogue);
         self.running_mean.observe(batch.mean, RATE);
         // A single value has no variance to correct.
         self.running_variance.observe(batch.variance.mul_scalar(n / (n - 1.0).max(1.0)), RATE);
@@ -89,9 +93,9 @@ mod tests {
     fn training_and_evaluating_follow_the_formula() {
         let before = layer();
         let x = normal(SHAPE, DType::F64, "x").detach();
-        let trained = values(&before.forward(x.clone(), &Ctx::train(0, 0)));
+        let trained = values(&before.forward(x.clone(), Epilogue::None, &Ctx::train(0, 0)));
         let after = before.clone().map(&mut Step);
-        let evaluated = values(&after.forward(x.clone(), &Ctx::eval(0, 0)));
+        let evaluated = values(&after.forward(x.clone(), Epilogue::None, &Ctx::eval(0, 0)));
         let x = values(&x);
         for c in 0..SHAPE[1] {
             let (w, b) = (values(&before.weight.val())[c], values(&before.bias.val())[c]);
@@ -118,10 +122,12 @@ mod tests {
         let x = normal(SHAPE, DType::F64, "x");
         let c = normal(SHAPE, DType::F64, "c").detach();
         for ctx in [Ctx::train(0, 0), Ctx::eval(0, 0)] {
-            check_gradients(&layer, |layer| (layer.forward(x.clone().detach(), &ctx) * c.clone()).sum());
+            check_gradients(&layer, |layer| {
+                (layer.forward(x.clone().detach(), Epilogue::None, &ctx) * c.clone()).sum()
+            });
         }
         // And of the input, through the batch's statistics: shifting or scaling a channel changes nothing.
-        let gradients = (layer.forward(x.clone(), &Ctx::train(0, 0)) * c).sum().backward();
+        let gradients = (layer.forward(x.clone(), Epilogue::None, &Ctx::train(0, 0)) * c).sum().backward();
         let dx = values(&x.grad(&gradients).unwrap());
         for channel in 0..SHAPE[1] {
             assert_close("sum of gradients", &[self::channel(&dx, channel).iter().sum()], &[0.0], 1e-12);

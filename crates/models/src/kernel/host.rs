@@ -4,7 +4,7 @@
 //! thread, and sums over rows are added part by part in order: the thread count moves no bit.
 use std::{
     mem::MaybeUninit,
-    ops::{AddAssign, Mul, Range},
+    ops::{AddAssign, Mul, Range, Sub},
 };
 
 use burn::{
@@ -36,7 +36,7 @@ const PARALLEL_WORK: usize = 1 << 16;
 
 /// An element type with kernels.
 pub(super) trait Real:
-    Element + Copy + PartialOrd + AddAssign + Mul<Output = Self> + Send + Sync + 'static
+    Element + Copy + PartialOrd + AddAssign + Sub<Output = Self> + Mul<Output = Self> + Send + Sync + 'static
 {
     /// 0.
     const ZERO: Self;
@@ -178,26 +178,39 @@ pub(super) fn plane_sums<R: Real>(values: &[R], channels: usize, pixels: usize) 
         for row in range {
             let planes = values[row * channels * pixels..][..channels * pixels].chunks_exact(pixels);
             for (sum, plane) in sums.iter_mut().zip(planes) {
-                *sum += lanes_sum(plane);
+                let [total] = lanes([plane], |[value]| [value]);
+                *sum += total;
             }
         }
         sums
     })
 }
 
-/// The sum of a slice in eight lanes, which the compiler may keep in one vector.
-fn lanes_sum<R: Real>(values: &[R]) -> R {
+/// K sums of terms of slices of equal length, in eight lanes, which the compiler may keep in one vector.
+#[inline(always)]
+pub(super) fn lanes<R: Real, const S: usize, const K: usize>(
+    slices: [&[R]; S],
+    terms: impl Fn([R; S]) -> [R; K],
+) -> [R; K] {
     const LANES: usize = 8;
-    let mut lanes = [R::ZERO; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += *value);
+    let mut sums = [[R::ZERO; LANES]; K];
+    let mut add = |lane: usize, values: [R; S]| {
+        for (sums, term) in sums.iter_mut().zip(terms(values)) {
+            sums[lane] += term;
+        }
+    };
+    let n = slices[0].len();
+    let whole = n / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        let chunks: [&[R; LANES]; S] = slices.map(|slice| slice[at..at + LANES].try_into().expect("a whole chunk"));
+        (0..LANES).for_each(|lane| add(lane, chunks.map(|chunk| chunk[lane])));
     }
-    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += *value);
-    let mut sum = R::ZERO;
-    lanes.into_iter().for_each(|lane| sum += lane);
-    sum
+    (whole..n).for_each(|at| add(at - whole, slices.map(|slice| slice[at])));
+    sums.map(|lanes| {
+        let mut sum = R::ZERO;
+        lanes.into_iter().for_each(|lane| sum += lane);
+        sum
+    })
 }
 
 /// Adds the bias to rows of sums and applies the epilogue, in place.

@@ -5,6 +5,7 @@
 //! into parts that depend on the shape alone and add partial sums in order, so their results are the same
 //! bits on any number of threads.
 mod attend;
+mod batch_norm;
 mod causal_sum;
 mod conv;
 mod gather_sum;
@@ -17,6 +18,7 @@ mod product;
 mod scan;
 
 pub use attend::{AttendInput, AttendKernel, AttendOps, Seen, attend, attends};
+pub use batch_norm::{BatchNormKernel, BatchNormOps, BatchNormSaved, BatchNormed, batch_norm_train};
 pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};
 pub use conv::{ConvKernel, ConvOps, ConvSaved, conv2d};
 pub use gather_sum::{GatherSumKernel, GatherSumOps, gather_sum};

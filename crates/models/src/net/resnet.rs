@@ -13,6 +13,7 @@ use crate::{
     Ask, Head, HeadConfig, Input, InputSpec, Invalid, Io, Precision,
     block::{BatchNorm, Conv, Draw, Filters, Linear},
     head::{Ends, Site},
+    kernel::Epilogue,
 };
 
 /// Parameters of [`ResNet`].
@@ -167,14 +168,14 @@ impl ResidualBlock {
 
     /// The block, `[rows, inputs, height, width]` to `[rows, outputs, …]`: of the same size, or ⌈half⌉ of it.
     pub fn forward(&self, x: Tensor<4>, ctx: &Ctx) -> Tensor<4> {
-        let h = relu(self.first_norm.forward(self.first.forward(x.clone()), ctx));
-        let h = self.second_norm.forward(self.second.forward(h), ctx);
+        let h = self.first_norm.forward(self.first.forward(x.clone()), Epilogue::Relu, ctx);
+        let h = self.second_norm.forward(self.second.forward(h), Epilogue::None, ctx);
         relu(h.clone() + self.shortcut(x, h.dims(), ctx))
     }
 
     fn shortcut(&self, x: Tensor<4>, [rows, outputs, height, width]: [usize; 4], ctx: &Ctx) -> Tensor<4> {
         match (&self.projection, &self.projection_norm) {
-            (Some(projection), Some(norm)) => norm.forward(projection.forward(x), ctx),
+            (Some(projection), Some(norm)) => norm.forward(projection.forward(x), Epilogue::None, ctx),
             _ if self.shrinks => {
                 let [_, inputs, _, _] = x.dims();
                 let zeros = Tensor::zeros([rows, outputs - inputs, height, width], (&x.device(), x.dtype()));
@@ -216,7 +217,7 @@ impl Network for ResNet {
     fn forward(&self, input: &Input, ask: &Ask, ctx: &Ctx) -> Tensor<2> {
         ask.expect_rows("resnet");
         let Input::Image(image) = input else { panic!("resnet takes images, not {}", input.kind()) };
-        let mut map = relu(self.stem_norm.forward(self.stem.forward(image.clone()), ctx));
+        let mut map = self.stem_norm.forward(self.stem.forward(image.clone()), Epilogue::Relu, ctx);
         for (i, block) in self.blocks.iter().enumerate() {
             map = block.forward(map, ctx);
             ctx.child("blocks").child(&i.to_string()).record("block", &Keep::All, || map.clone());
