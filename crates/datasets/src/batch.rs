@@ -47,6 +47,14 @@ impl<T: Copy> Matrix<T> {
         &self.values[i * self.columns..(i + 1) * self.columns]
     }
 
+    /// Row `i`, to be changed.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_mut(&mut self, i: usize) -> &mut [T] {
+        &mut self.values[i * self.columns..(i + 1) * self.columns]
+    }
+
     /// The given rows in the given order.
     ///
     /// # Panics

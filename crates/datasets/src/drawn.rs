@@ -58,7 +58,7 @@ impl<R: Recipe> Drawn<R> {
         let length = match split {
             Split::Train => shortest + draws.below(longest - shortest + 1),
             Split::Length(n) => n,
-            Split::Val | Split::Test => longest,
+            Split::Val | Split::Test | Split::Shifted { .. } => longest,
         };
         let (input, target) = self.recipe.rows(&mut draws, length, rows);
         Batch { input, target, rows }
@@ -74,7 +74,7 @@ impl<R: Recipe> BatchSource for Drawn<R> {
         match split {
             Split::Train => self.train.as_ref().map(|train| train.rows),
             Split::Val => Some(self.rows),
-            Split::Test => Some(0),
+            Split::Test | Split::Shifted { .. } => Some(0),
             Split::Length(n) => Some(if self.lengths.test.contains(&n) { self.rows } else { 0 }),
         }
     }

@@ -56,7 +56,7 @@ impl BatchSource for InMemory {
 
     fn groups(&self, split: Split) -> &[Group] {
         match split {
-            Split::Train | Split::Length(_) => &[],
+            Split::Train | Split::Length(_) | Split::Shifted { .. } => &[],
             Split::Val => &self.val_groups,
             Split::Test => &self.test_groups,
         }

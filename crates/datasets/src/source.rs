@@ -24,6 +24,18 @@ pub trait BatchSource: Debug + Send + Sync {
     /// The batch of a step: a pure function of the arguments and of the seed the source was opened with.
     fn batch(&self, split: Split, order: &Order, step: u64) -> Batch;
 
+    /// Whether every step sees the same batch, so that it may be kept.
+    fn repeats(&self, split: Split, order: &Order) -> bool {
+        let _ = split;
+        order.is_constant()
+    }
+
+    /// Threads that are worth having to make batches ahead of their use; 0 where handing them over costs more than making
+    /// them.
+    fn workers(&self) -> usize {
+        0
+    }
+
     /// Splits that are evaluated, in the order in which they are logged.
     fn eval_sets(&self) -> Vec<Split> {
         [Split::Val, Split::Test].into_iter().filter(|&split| self.len(split) != Some(0)).collect()

@@ -17,6 +17,13 @@ pub enum Split {
     Test,
     /// Rows of this many items or tokens, which judge one length apart: `n256`.
     Length(usize),
+    /// The rows of [`Test`](Self::Test) with a corruption at one strength: `noise_3`.
+    Shifted {
+        /// The corruption's name.
+        kind: &'static str,
+        /// From 1 to 5.
+        strength: u8,
+    },
 }
 
 impl fmt::Display for Split {
@@ -26,6 +33,7 @@ impl fmt::Display for Split {
             Self::Val => f.write_str("val"),
             Self::Test => f.write_str("test"),
             Self::Length(n) => write!(f, "n{n}"),
+            Self::Shifted { kind, strength } => write!(f, "{kind}_{strength}"),
         }
     }
 }
@@ -147,13 +155,13 @@ impl Partition {
         Self { train: rows(train), val: rows(val), test: rows(test) }
     }
 
-    /// The rows of one split; none of a split by length.
+    /// The rows of one split; none of a split by length or of a shifted one.
     pub fn rows(&self, split: Split) -> &[usize] {
         match split {
             Split::Train => &self.train,
             Split::Val => &self.val,
             Split::Test => &self.test,
-            Split::Length(_) => &[],
+            Split::Length(_) | Split::Shifted { .. } => &[],
         }
     }
 }

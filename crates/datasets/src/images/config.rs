@@ -5,7 +5,12 @@ use kiln_registry::range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{source::ImageSource, subset::Subset};
+use super::{
+    augment::{AugmentConfig, Canvas},
+    corrupt::CorruptionConfig,
+    source::ImageSource,
+    subset::Subset,
+};
 use crate::{Asks, BatchSource, DataError, InputSpec, Invalid, Spec, drawn, manifest::Manifest, read};
 
 /// How bytes become the numbers that a model receives.
@@ -63,6 +68,10 @@ pub struct ImagesConfig {
     pub val_fraction: f64,
     /// How bytes become the numbers that a model receives.
     pub normalise: Normalise,
+    /// Random changes of the training images, one after another; drawn anew for each row of each step.
+    pub augment: Vec<AugmentConfig>,
+    /// Further evaluation sets: the test images with each of these corruptions at each of its strengths, such as `noise_3`.
+    pub corruptions: Vec<CorruptionConfig>,
     /// Another number chooses other images for the same seed.
     pub draw: u64,
 }
@@ -103,7 +112,15 @@ impl ImagesConfig {
                 return Err(Invalid::new(key, message));
             }
         }
-        Ok(())
+        for (i, corruption) in self.corruptions.iter().enumerate() {
+            let name = corruption.name();
+            if self.corruptions[..i].iter().any(|other| other.name() == name) {
+                let message = format!("\"{name}\" stands twice; its metrics would have one name");
+                return Err(Invalid::new("corruptions", message));
+            }
+        }
+        let augment = self.augment.iter().try_for_each(|augment| augment.check(manifest.shape));
+        augment.map_err(|message| Invalid::new("augment", message))
     }
 
     /// The form of the rows.
@@ -123,7 +140,10 @@ impl ImagesConfig {
         let stream = drawn::stream(seed, &manifest.name, self.draw);
         let subset = Subset::choose(self, manifest, &train.labels, &test.labels, &stream)?;
         let scale = self.normalise.scale(manifest);
-        Ok(Box::new(ImageSource::new(self.spec(manifest), manifest.shape, &scale, &subset, [train, test])))
+        let source = ImageSource::new(self.spec(manifest), manifest.shape, &scale, &subset, [train, test]);
+        let mean = manifest.mean.iter().map(|mean| (255.0 * mean).round() as u8).collect();
+        let source = source.with_augmentations(&self.augment, Canvas { shape: manifest.shape, mean }, &stream);
+        Ok(Box::new(source.with_corruptions(&self.corruptions, &stream)))
     }
 }
 
@@ -188,6 +208,49 @@ mod tests {
     }
 
     #[test]
+    fn training_images_alone_are_augmented_and_anew_at_each_step() {
+        let augment: Vec<AugmentConfig> = serde_json::from_str(r#"[{ "name": "cutout", "size": 1 }, "flip"]"#).unwrap();
+        let plain = ImagesConfig { val_fraction: 0.34, ..Default::default() };
+        let (changed, plain) = (open(&ImagesConfig { augment, ..plain.clone() }, 0), open(&plain, 0));
+        for split in [Split::Val, Split::Test] {
+            assert_eq!(changed.batch(split, &Order::Full, 3), plain.batch(split, &Order::Full, 3), "{split}");
+            assert!(changed.repeats(split, &Order::Full));
+        }
+        let train = |step| changed.batch(Split::Train, &Order::Full, step);
+        assert!(!changed.repeats(Split::Train, &Order::Full) && plain.repeats(Split::Train, &Order::Full));
+        assert_eq!(train(3), train(3));
+        assert!(train(3).input != train(4).input && train(3).target == train(4).target);
+        // Of each image one pixel shows the mean, 0.5 or 128.
+        let Input::Image(images) = train(5).input else { panic!("no images") };
+        let hidden = |row: usize| images.pixels().row(row).iter().filter(|byte| **byte == 128).count();
+        assert!((0..4).all(|row| hidden(row) == 1));
+        let places: std::collections::HashSet<_> =
+            (0..4).map(|row| images.pixels().row(row).iter().position(|byte| *byte == 128)).collect();
+        assert!(places.len() > 1, "every row draws for itself");
+    }
+
+    #[test]
+    fn corrupted_test_images_are_sets_of_their_own() {
+        let text = r#"["noise", { "name": "contrast", "strengths": [2, 5] }]"#;
+        let source = open(&ImagesConfig { corruptions: serde_json::from_str(text).unwrap(), ..Default::default() }, 0);
+        let sets = source.eval_sets();
+        let names: Vec<_> = sets.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["test", "noise_1", "noise_2", "noise_3", "noise_4", "noise_5", "contrast_2", "contrast_5"]);
+        let whole: Vec<_> = sets.iter().map(|set| source.batch(*set, &Order::Full, 0)).collect();
+        for (set, batch) in sets.iter().zip(&whole) {
+            assert_eq!((source.len(*set), &batch.target), (Some(3), &whole[0].target), "{set}");
+            // Read in parts, each row is the same.
+            let order = Order::Sequential { size: 2 };
+            assert_eq!(source.batch(*set, &order, 1), batch.gather(&[2]), "{set}");
+        }
+        assert!((1..6).all(|i| whole[i].input != whole[i - 1].input));
+        // The tiny images are even, so that less contrast changes nothing.
+        assert_eq!(whole[6].input, whole[0].input);
+        assert_eq!(source.len(Split::Shifted { kind: "contrast", strength: 3 }), Some(0));
+        assert_eq!(source.batch(Split::Shifted { kind: "blur", strength: 1 }, &Order::Full, 0).rows, 0);
+    }
+
+    #[test]
     fn impossible_parameters_are_refused() {
         let message = |config: ImagesConfig| config.check(&tiny_idx()).unwrap_err().to_string();
         let names = |names: &[&str]| ImagesConfig {
@@ -209,6 +272,20 @@ mod tests {
             (
                 ImagesConfig { test_samples: Some(0), ..Default::default() },
                 "test_samples: 0 is out of range; expected 1 to 3, as many as Tiny has",
+            ),
+            (
+                ImagesConfig {
+                    augment: serde_json::from_str(r#"["flip", { "name": "crop", "padding": 2 }]"#).unwrap(),
+                    ..Default::default()
+                },
+                "augment: crop: padding = 2 is not less than the 3 by 2 pixels of an image",
+            ),
+            (
+                ImagesConfig {
+                    corruptions: serde_json::from_str(r#"["blur", { "name": "blur", "strengths": [1] }]"#).unwrap(),
+                    ..Default::default()
+                },
+                "corruptions: \"blur\" stands twice; its metrics would have one name",
             ),
         ] {
             assert_eq!(message(config), expected);

@@ -1,5 +1,11 @@
 //! Batches of images.
-use super::subset::Subset;
+use kiln_stream::Stream;
+
+use super::{
+    augment::{AugmentConfig, Canvas},
+    corrupt::CorruptionConfig,
+    subset::Subset,
+};
 use crate::{Batch, BatchSource, Images, Input, Matrix, Order, Spec, Split, Target, read::Labelled};
 
 /// The images of one split with their classes, in the split's order.
@@ -16,6 +22,21 @@ pub struct ImageSource {
     train: Part,
     val: Part,
     test: Part,
+    augmentation: Option<Augmentation>,
+    /// Each with its evaluation set and the stream it draws from.
+    corruptions: Vec<(Split, CorruptionConfig, Stream)>,
+}
+
+/// Random changes of training images, each with the stream it draws from.
+#[derive(Debug)]
+struct Augmentation {
+    steps: Vec<(AugmentConfig, Stream)>,
+    canvas: Canvas,
+}
+
+/// Draws of different rows of a step, and of different steps, never meet: a batch has fewer than 2²⁴ rows.
+fn place(step: u64, row: usize) -> u64 {
+    (step << 24) + row as u64
 }
 
 impl ImageSource {
@@ -40,7 +61,37 @@ impl ImageSource {
             train: part(&train, &subset.train),
             val: part(&train, &subset.val),
             test: part(&test, &subset.test),
+            augmentation: None,
+            corruptions: Vec::new(),
         }
+    }
+
+    /// Changes the training images by augmentations, one after another. What is done to row `i` of step `t` follows from the
+    /// stream, `t` and `i`.
+    #[must_use]
+    pub fn with_augmentations(mut self, list: &[AugmentConfig], canvas: Canvas, stream: &Stream) -> Self {
+        let stream = stream.child("augment");
+        let steps =
+            list.iter().enumerate().map(|(i, augment)| (augment.clone(), stream.child(&i.to_string()))).collect();
+        self.augmentation = (!list.is_empty()).then_some(Augmentation { steps, canvas });
+        self
+    }
+
+    /// Evaluates corrupted test images too. What is done to image `i` follows from the stream and `i`.
+    #[must_use]
+    pub fn with_corruptions(mut self, list: &[CorruptionConfig], stream: &Stream) -> Self {
+        let stream = stream.child("corrupt");
+        for corruption in list {
+            for &strength in corruption.strengths() {
+                let set = Split::Shifted { kind: corruption.name(), strength };
+                self.corruptions.push((set, corruption.clone(), stream.child(&set.to_string())));
+            }
+        }
+        self
+    }
+
+    fn augmentation(&self, split: Split) -> Option<&Augmentation> {
+        self.augmentation.as_ref().filter(|_| split == Split::Train)
     }
 
     fn part(&self, split: Split) -> Option<&Part> {
@@ -48,6 +99,7 @@ impl ImageSource {
             Split::Train => Some(&self.train),
             Split::Val => Some(&self.val),
             Split::Test => Some(&self.test),
+            Split::Shifted { .. } => self.corruptions.iter().any(|(set, ..)| *set == split).then_some(&self.test),
             Split::Length(_) => None,
         }
     }
@@ -70,7 +122,37 @@ impl BatchSource for ImageSource {
         };
         let rows = order.rows(part.classes.len(), step);
         let classes = rows.iter().map(|&row| part.classes[row]).collect();
-        let images = part.images.gather(&rows);
+        let mut pixels = part.images.pixels().gather(&rows);
+        if let Some(Augmentation { steps, canvas }) = self.augmentation(split) {
+            for row in 0..rows.len() {
+                for (augment, stream) in steps {
+                    augment.apply(pixels.row_mut(row), canvas, &mut stream.at(place(step, row)));
+                }
+            }
+        }
+        if let Some((Split::Shifted { strength, .. }, corruption, stream)) =
+            self.corruptions.iter().find(|(set, ..)| *set == split)
+        {
+            let shape = part.images.shape();
+            for (row, &image) in rows.iter().enumerate() {
+                corruption.apply(pixels.row_mut(row), shape, *strength, &mut stream.at(image as u64));
+            }
+        }
+        let images = part.images.with_pixels(pixels);
         Batch { input: Input::Image(images), target: Target::Classes(classes), rows: rows.len() }
+    }
+
+    fn eval_sets(&self) -> Vec<Split> {
+        let plain = [Split::Val, Split::Test].into_iter().filter(|&split| self.len(split) != Some(0));
+        plain.chain(self.corruptions.iter().map(|(set, ..)| *set)).collect()
+    }
+
+    fn repeats(&self, split: Split, order: &Order) -> bool {
+        order.is_constant() && self.augmentation(split).is_none()
+    }
+
+    fn workers(&self) -> usize {
+        // Taking rows together is quick; changing them costs about as much as a small network's step.
+        if self.augmentation.is_some() { 2 } else { 1 }
     }
 }

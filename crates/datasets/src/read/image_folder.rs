@@ -1,14 +1,16 @@
 //! Folders of PNG and JPEG files, on disk or inside a zip file.
 use std::{
     fs,
-    io::{Cursor, Read},
+    io::Read,
     path::{Path, PathBuf},
     thread,
 };
 
-use image::{ColorType, DynamicImage, ImageFormat};
-
-use super::{Fault, Labelled, zip::Zip};
+use super::{
+    Fault, Labelled,
+    picture::{self, Format},
+    zip::Zip,
+};
 use crate::{Matrix, manifest::Manifest};
 
 /// Files of one image are not larger than this: 16 MiB.
@@ -84,7 +86,7 @@ fn decode(place: &Place, entries: &[Entry], shape: [usize; 3]) -> Result<Vec<u8>
                 scope.spawn(move || {
                     entries.iter().zip(bytes.chunks_exact_mut(size)).try_for_each(|(entry, image)| {
                         let file = place.file(entry)?;
-                        planes(&place.path().join(&entry.path), &file, shape, image)
+                        picture::decode(&place.path().join(&entry.path), &file, shape, image)
                     })
                 })
             })
@@ -189,61 +191,8 @@ fn entry(top: &Path, path: String, number: usize, manifest: &Manifest) -> Result
     let Some(class) = manifest.classes.iter().position(|known| known == class) else {
         return refuse(format!("\"{class}\" is no class; known: {}", manifest.classes.join(", ")));
     };
-    if format_of_name(name).is_none() {
+    if Format::of_name(name).is_none() {
         return refuse("is no image by its name; expected .png, .jpg or .jpeg".into());
     }
     Ok(Entry { split, class: class as u8, path, number })
-}
-
-fn format_of_name(name: &str) -> Option<ImageFormat> {
-    match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
-        "png" => Some(ImageFormat::Png),
-        "jpg" | "jpeg" => Some(ImageFormat::Jpeg),
-        _ => None,
-    }
-}
-
-/// Decodes an image file of shape `[channels, height, width]` into its planes.
-fn planes(file: &Path, bytes: &[u8], [channels, height, width]: [usize; 3], into: &mut [u8]) -> Result<(), Fault> {
-    let named = format_of_name(&file.to_string_lossy());
-    let Ok(format) = image::guess_format(bytes) else {
-        return Err(Fault::at(file, 0, "is neither a PNG nor a JPEG file"));
-    };
-    if Some(format) != named {
-        return Err(Fault::at(file, 0, format!("is a {format:?} file by its content, but not by its name")));
-    }
-    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = image::Limits::default();
-    // A header may promise an image of any size; what is allocated for it stays bounded.
-    (limits.max_image_width, limits.max_image_height) = (Some(1 << 12), Some(1 << 12));
-    limits.max_alloc = Some(1 << 28);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| Fault::new(file, format!("is damaged: {error}")))?;
-    let (found_width, found_height) = (image.width() as usize, image.height() as usize);
-    if (found_height, found_width) != (height, width) {
-        return Err(Fault::new(
-            file,
-            format!("is {found_width} by {found_height} pixels; expected {width} by {height}"),
-        ));
-    }
-    let pixels = match (channels, image) {
-        (1, DynamicImage::ImageLuma8(image)) => image.into_raw(),
-        (3, DynamicImage::ImageRgb8(image)) => image.into_raw(),
-        (_, other) => {
-            let found = match other.color() {
-                ColorType::L8 => "grey".to_owned(),
-                ColorType::Rgb8 => "in colour".to_owned(),
-                other => format!("of type {other:?}"),
-            };
-            let expected = if channels == 1 { "grey" } else { "in colour" };
-            return Err(Fault::new(file, format!("is {found}; expected 8 bits per value, {expected}")));
-        }
-    };
-    let plane = height * width;
-    for (i, pixel) in pixels.chunks_exact(channels).enumerate() {
-        for (channel, value) in pixel.iter().enumerate() {
-            into[channel * plane + i] = *value;
-        }
-    }
-    Ok(())
 }

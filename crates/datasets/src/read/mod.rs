@@ -12,16 +12,21 @@ use crate::{
 pub mod cifar;
 mod content;
 mod fault;
+#[cfg(test)]
+mod fault_table;
 pub mod idx;
 mod image_folder;
 mod labels;
+mod picture;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod zip;
+mod verify;
+pub mod zip;
 
 pub use fault::Fault;
+pub use verify::{Checked, verify};
 
 /// Images with the label of each.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,10 +153,15 @@ impl Located<'_> {
         Ok(Labelled { images: Matrix::new(images, height * width), labels })
     }
 
-    fn records(&self, part: Part, count: usize) -> Result<Labelled, Fault> {
-        let image: usize = self.manifest.shape.iter().product();
+    /// How a record of a CIFAR file is built.
+    fn record(&self) -> cifar::Record {
         let Form { label_bytes, label_at, .. } = *self.form;
-        let record = cifar::Record { label_bytes, label_at, image };
+        cifar::Record { label_bytes, label_at, image: self.manifest.shape.iter().product() }
+    }
+
+    fn records(&self, part: Part, count: usize) -> Result<Labelled, Fault> {
+        let record = self.record();
+        let image = record.image;
         let (mut images, mut labels) = (Vec::with_capacity(count * image), Vec::with_capacity(count));
         for (path, bytes) in self.content(part)? {
             let read = cifar::read(&path, &bytes, record, self.manifest.classes.len())?;

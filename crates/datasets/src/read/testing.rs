@@ -64,16 +64,12 @@ pub fn png([channels, height, width]: [usize; 3], planes: &[u8]) -> Vec<u8> {
     let plane = height * width;
     let pixels: Vec<u8> =
         (0..plane).flat_map(|i| (0..channels).map(move |channel| planes[channel * plane + i])).collect();
-    let colour = if channels == 1 { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
     let mut bytes = Vec::new();
-    image::ImageEncoder::write_image(
-        image::codecs::png::PngEncoder::new(&mut bytes),
-        &pixels,
-        width as u32,
-        height as u32,
-        colour,
-    )
-    .unwrap();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&pixels).unwrap();
+    writer.finish().unwrap();
     bytes
 }
 

@@ -37,6 +37,8 @@ pub fn registries() -> Vec<(&'static str, Vec<Listing>)> {
         ("landmarks", attention::core::LandmarksConfig::listing()),
         ("heads", kiln_models::HeadConfig::listing()),
         ("data", kiln_datasets::DataConfig::listing()),
+        ("augmentations", kiln_datasets::images::augment::AugmentConfig::listing()),
+        ("corruptions", kiln_datasets::images::corrupt::CorruptionConfig::listing()),
         ("optimizers", kiln_optimizers::OptimConfig::listing()),
         ("transforms", kiln_optimizers::TransformConfig::listing()),
         ("schedules", kiln_optimizers::ScheduleConfig::listing()),

@@ -9,6 +9,7 @@ mod apply;
 mod bench;
 mod check;
 mod config;
+mod data;
 mod dtype;
 mod eval;
 mod list;
@@ -87,6 +88,8 @@ enum Verb {
     Config(config::Print),
     /// List what a config can name.
     List(list::List),
+    /// List, fetch and check the data sets that are not generated.
+    Data(data::Data),
     /// Print the JSON Schema of experiment or study files.
     Schema(schema::Print),
     /// Run what a study still lacks and judge its claims.
@@ -137,6 +140,7 @@ fn run() -> Result<()> {
         Verb::Eval(verb) => verb.run(&global),
         Verb::Config(verb) => verb.run(&global),
         Verb::List(verb) => verb.run(),
+        Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
         Verb::Reproduce(verb) => verb.run(&global),
         Verb::Report(verb) => verb.run(&global),

@@ -40,6 +40,9 @@ pub struct Resolved {
     pub steps: u64,
 }
 
+/// More threads to make batches than this are taken for a slip of the pen.
+const MAX_WORKERS: usize = 64;
+
 /// Where config texts come from: files, then the copies inside the binary.
 struct Texts;
 
@@ -92,10 +95,12 @@ pub fn to_toml(experiment: &Experiment) -> String {
     toml::to_string(experiment).expect("a config that was read from TOML can be written as TOML")
 }
 
-/// SHA-256 of what decides a run's results: the resolved config without the place it is written to.
+/// SHA-256 of what decides a run's results: the resolved config without the place it is written to and the threads that make
+/// its batches.
 pub fn identity(experiment: &Experiment) -> String {
     let mut experiment = experiment.clone();
     experiment.run.dir = PathBuf::new();
+    experiment.run.workers = None;
     atomic::sha256(serde_json::to_vec(&experiment).expect("a config has a JSON form"))
 }
 
@@ -111,6 +116,10 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
     device::fits(&device, experiment).map_err(|(key, message)| refuse(key, &message))?;
     if experiment.run.threads == Some(0) {
         return Err(refuse("run.threads", "0 threads cannot work; expected a whole number of at least 1").into());
+    }
+    if let Some(workers) = experiment.run.workers.filter(|workers| *workers > MAX_WORKERS) {
+        let message = format!("{workers} threads to make batches; expected 0 to {MAX_WORKERS}");
+        return Err(refuse("run.workers", &message).into());
     }
     let data = &experiment.data;
     data.check().map_err(|invalid| refuse(&format!("data.{}", invalid.key), &invalid.message))?;

@@ -49,13 +49,18 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
+    /// Threads that make batches ahead of their use; as many as the data set thinks good if left out, none for most.
+    /// Results do not depend on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 64))]
+    pub workers: Option<usize>,
     /// The folder that run folders are made in.
     pub dir: PathBuf,
 }
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { seed: 0, device: "flex".into(), threads: None, dir: "runs".into() }
+        Self { seed: 0, device: "flex".into(), threads: None, workers: None, dir: "runs".into() }
     }
 }
 

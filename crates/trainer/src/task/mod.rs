@@ -15,11 +15,13 @@ use crate::{config::schema::Experiment, train::feed::DeviceBatch};
 
 mod adversarial_comp_sum;
 mod distillation;
+mod mixup;
 mod supervised;
 mod teacher;
 
 pub use adversarial_comp_sum::{AdversarialCompSum, AdversarialCompSumConfig};
 pub use distillation::{Distillation, DistillationConfig};
+pub use mixup::{Mixup, MixupConfig};
 pub use supervised::SupervisedConfig;
 pub use teacher::{Checkpoint, TeacherConfig};
 
@@ -29,6 +31,7 @@ registry! {
     "supervised" => Supervised(SupervisedConfig),
     "distillation" => Distillation(DistillationConfig),
     "adversarial_comp_sum" => AdversarialCompSum(AdversarialCompSumConfig),
+    "mixup" => Mixup(MixupConfig),
 }
 
 impl Default for TaskConfig {

@@ -59,7 +59,7 @@ impl Engine {
         let dtype: DType = experiment.model.dtype();
         let seed = experiment.run.seed;
         let io = io(source.spec());
-        let feed = Feed::new(source, seed, experiment.train.batch_size, device, dtype);
+        let feed = Feed::new(source, seed, experiment.train.batch_size, experiment.run.workers, device, dtype);
         let init = Init::new(seed, &training, dtype);
         let model = experiment.model.init((&io, &init.child("model")));
         let loss = experiment.loss.init(&init.child("loss"));

@@ -3,7 +3,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use kiln_activations::loss::{Target, TargetKind};
-use kiln_datasets::{self as data, BatchSource, Matrix, Order, Split};
+use kiln_datasets::{self as data, BatchSource, Matrix, Order, Prefetcher, Split};
 use kiln_models::{Ask, At, Input, InputSpec, Io};
 
 /// A batch on the device.
@@ -44,20 +44,23 @@ impl DeviceBatch {
 /// The batches of one run. Constant ones are uploaded once.
 #[derive(Debug)]
 pub struct Feed {
-    source: Box<dyn BatchSource>,
-    order: Order,
+    source: Arc<dyn BatchSource>,
+    train: Prefetcher,
     device: Device,
     dtype: DType,
-    constant: Option<Arc<DeviceBatch>>,
+    /// The last training batch with its step: a logged step asks twice.
+    last: Option<(u64, Arc<DeviceBatch>)>,
     sets: HashMap<Split, Arc<DeviceBatch>>,
 }
 
 impl Feed {
-    /// Batches of `batch_size` rows, reshuffled each epoch, or the whole training set at every step.
+    /// Batches of `batch_size` rows, reshuffled each epoch, or the whole training set at every step; made by so many
+    /// `workers` ahead of their use, as many as the source thinks good if left out.
     pub fn new(
         source: Box<dyn BatchSource>,
         seed: u64,
         batch_size: Option<usize>,
+        workers: Option<usize>,
         device: &Device,
         dtype: DType,
     ) -> Self {
@@ -65,18 +68,24 @@ impl Feed {
             None => Order::Full,
             Some(size) => Order::Shuffled { size, drop_last: false, seed },
         };
-        Self { source, order, device: device.clone(), dtype, constant: None, sets: HashMap::new() }
+        let source: Arc<dyn BatchSource> = source.into();
+        let repeats = source.repeats(Split::Train, &order);
+        let workers = if repeats { 0 } else { workers.unwrap_or_else(|| source.workers()) };
+        let train = Prefetcher::new(source.clone(), Split::Train, order, workers);
+        Self { source, train, device: device.clone(), dtype, last: None, sets: HashMap::new() }
     }
 
     /// The training batch of a step.
     pub fn train(&mut self, step: u64) -> Arc<DeviceBatch> {
-        if let Some(batch) = &self.constant {
+        let repeats = self.source.repeats(Split::Train, self.train.order());
+        if let Some((last, batch)) = &self.last
+            && (*last == step || repeats)
+        {
             return batch.clone();
         }
-        let batch = Arc::new(self.upload(self.source.batch(Split::Train, &self.order, step)));
-        if self.order.is_constant() {
-            self.constant = Some(batch.clone());
-        }
+        let batch = self.train.batch(step);
+        let batch = Arc::new(self.upload(batch));
+        self.last = Some((step, batch.clone()));
         batch
     }
 
@@ -86,7 +95,10 @@ impl Feed {
             return batch.clone();
         }
         let batch = Arc::new(self.upload(self.source.batch(set, &Order::Full, 0)));
-        self.sets.insert(set, batch.clone());
+        // There may be twenty shifted sets as large as the test set; they are made again rather than kept.
+        if !matches!(set, Split::Shifted { .. }) {
+            self.sets.insert(set, batch.clone());
+        }
         batch
     }
 
@@ -179,7 +191,7 @@ mod tests {
     use super::*;
 
     fn feed(data: &dyn Dataset) -> Feed {
-        Feed::new(data.open(3).unwrap(), 3, Some(4), &Device::flex(), DType::F32)
+        Feed::new(data.open(3).unwrap(), 3, Some(4), None, &Device::flex(), DType::F32)
     }
 
     fn numbers<const D: usize>(tensor: &Tensor<D, Int>) -> Vec<i64> {

@@ -238,13 +238,14 @@ pub fn set_threads(threads: Option<usize>) {
     }
 }
 
-/// Whether the changed config still describes the same run: place, threads, logging, early ends and
+/// Whether the changed config still describes the same run: place, threads, workers, logging, early ends and
 /// checkpoints may change, and the number of steps may grow.
 fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()> {
     let now = &loaded.experiment;
     let mut then = before.clone();
     then.run.dir.clone_from(&now.run.dir);
     then.run.threads = now.run.threads;
+    then.run.workers = now.run.workers;
     then.eval = now.eval.clone();
     then.train.checkpoint = now.train.checkpoint.clone();
     then.train.stop = now.train.stop.clone();
@@ -263,8 +264,8 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     changed.extend(old.keys().filter(|key| !new.contains_key(*key)));
     let key = changed.first().map_or("run", |key| key.as_str());
     let message = format!(
-        "{key} was {} when this run began; a resumed run may change run.dir, run.threads, [eval], train.checkpoint, \
-         train.stop, and raise train.steps, nothing else. Train it as a new run",
+        "{key} was {} when this run began; a resumed run may change run.dir, run.threads, run.workers, [eval], \
+         train.checkpoint, train.stop, and raise train.steps, nothing else. Train it as a new run",
         old.get(key).map_or("absent", String::as_str),
     );
     Err(loaded.document.error_at(key, &message, None).into())
