@@ -7,7 +7,7 @@ use kiln_datasets::{
     manifest::{Checksum, Manifest},
     read,
 };
-use kiln_fetch::{FetchError, Options, Outcome, Patience, Progress, fetch};
+use kiln_fetch::{FetchError, Lock, Options, Outcome, Patience, Progress, fetch};
 use server::{Answer, Server, Small};
 
 const IMAGES: &str = "train-images-idx3-ubyte.gz";
@@ -171,29 +171,46 @@ fn another_file_of_the_same_size_is_refused_and_the_next_mirror_asked() {
     assert!(error.contains(&format!("offers {length} bytes; expected 9")), "{error}");
 }
 
-/// Two at once: the second waits, and finds what the first has brought. Locks are held against threads as against processes.
-#[test]
-fn two_at_once_download_once() {
-    struct Lines<'a>(&'a Mutex<Vec<String>>);
-    impl Progress for Lines<'_> {
-        fn say(&mut self, line: &str) {
-            self.0.lock().unwrap().push(line.to_owned());
-        }
+/// Lines said while something is fetched.
+struct Lines<'a>(&'a Mutex<Vec<String>>);
+
+impl Progress for Lines<'_> {
+    fn say(&mut self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
     }
+}
+
+/// Locks are held against threads as against processes.
+#[test]
+fn several_at_once_download_once() {
     let (server, manifest) = served();
     let dir = tempfile::tempdir().unwrap();
-    server.script(IMAGES, [Answer::Late(Duration::from_millis(300))]);
-    let lines = Mutex::new(Vec::new());
+    server.script(IMAGES, [Answer::Late(Duration::from_millis(200))]);
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
-        let one = || fetch(&manifest, dir.path(), &quick(), &mut Lines(&lines)).unwrap();
-        let handles: Vec<_> = (0..3).map(|_| scope.spawn(one)).collect();
+        let handles: Vec<_> = (0..3).map(|_| scope.spawn(|| get(&manifest, dir.path()).unwrap())).collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     });
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Fetched).count(), 1, "{outcomes:?}");
     assert_eq!(server.asked(IMAGES), [0]);
-    let waited = |line: &&String| line.as_str() == "another process is at mnist; waiting for it";
-    assert_eq!(lines.lock().unwrap().iter().filter(waited).count(), 2);
     assert_clean(dir.path());
+}
+
+#[test]
+fn who_comes_second_says_so_and_waits() {
+    let (server, manifest) = served();
+    let dir = tempfile::tempdir().unwrap();
+    let lines = Mutex::new(Vec::new());
+    let said = || lines.lock().unwrap().iter().any(|line| line == "another process is at mnist; waiting for it");
+    let lock = Lock::acquire(dir.path(), "mnist", || panic!("nobody else is there")).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| fetch(&manifest, dir.path(), &quick(), &mut Lines(&lines)).unwrap());
+        while !said() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(server.asked(IMAGES).is_empty() && !second.is_finished());
+        drop(lock);
+        assert_eq!(second.join().unwrap(), Outcome::Fetched);
+    });
 }
 
 #[test]
