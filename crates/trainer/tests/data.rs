@@ -87,7 +87,7 @@ fn what_cannot_be_had_is_said_mirror_by_mirror() {
 
     let (code, _, stderr) = run(folder.path(), &["fetch", "minst"]);
     assert!(
-        code == Some(2) && stderr.contains("no data set \"minst\" is fetched; did you mean \"mnist\"?"),
+        code == Some(2) && stderr.contains("no data set \"minst\" is fetched; did you mean \"mnist\"? known: mnist,"),
         "{stderr}"
     );
     fs::write(folder.path().join("bad.toml"), "name = 3").unwrap();

@@ -126,8 +126,8 @@ fn named<'a>(known: &[&'a Manifest], names: &[String]) -> Result<Vec<&'a Manifes
     let find = |name: &String| {
         let all: Vec<&str> = known.iter().map(|manifest| manifest.name.as_str()).collect();
         known.iter().find(|manifest| manifest.name == *name).copied().ok_or_else(|| {
-            let near = kiln_config::nearest(name, &all).map(|near| format!("; did you mean \"{near}\"?"));
-            anyhow!("no data set \"{name}\" is fetched{}; known: {}", near.unwrap_or_default(), all.join(", "))
+            let near = kiln_config::nearest(name, &all).map(|near| format!(" did you mean \"{near}\"?"));
+            anyhow!("no data set \"{name}\" is fetched;{} known: {}", near.unwrap_or_default(), all.join(", "))
         })
     };
     names.iter().map(find).collect::<anyhow::Result<_>>().input()
