@@ -190,6 +190,7 @@ fn table() -> Vec<(Base, &'static str, Plant, &'static str)> {
         (Folders, "tiny/train/cat/0000.png", Write(png([3, 2, 3], &[0; 18])), "is 3 by 2 pixels; expected 2 by 2"),
         (Folders, "tiny/train/cat/0000.png", Cut(20), "0000.png: is damaged"),
         (Folders, "tiny/train/cat/0000.png", Rename("0000.jpg"), "is a PNG file by its content, but not by its name"),
+        (Folders, "tiny/train/cat/0000.png", Append(vec![0; 1 << 24]), "0000.png: has more than 16777216 bytes"),
         // Zip files.
         (Zip, "tiny.zip", Write(zip_of(&many)), "tiny.zip: train/ holds 7 images; expected 6"),
         (Zip, "tiny.zip", Write(zip_of(&other)), "tiny.zip/train/fox/0002.png: \"fox\" is no class"),

@@ -142,6 +142,8 @@ fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::read::testing::{patched, png};
 
@@ -197,6 +199,28 @@ mod tests {
         ] {
             let found = decoded(name, &bytes, [1, 2, 2]).unwrap_err();
             assert!(found.contains(expected), "{found}\nnot: {expected}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_give_an_answer(
+            noise in proptest::collection::vec((0usize..400, any::<u8>()), 1..8), cut in 0usize..400, is_png: bool,
+        ) {
+            let (name, mut bytes, shape) = if is_png {
+                ("a.png", png([3, 4, 5], &(0..60).collect::<Vec<u8>>()), [3, 4, 5])
+            } else {
+                ("a.jpg", jpeg_of_one_value(), [1, 8, 8])
+            };
+            for (at, byte) in noise {
+                // Behind the first bytes, which tell the formats apart.
+                let at = 8 + at % (bytes.len() - 8);
+                bytes[at] = byte;
+            }
+            if cut < bytes.len() {
+                bytes.truncate(cut);
+            }
+            let _ = decoded(name, &bytes, shape);
         }
     }
 }
