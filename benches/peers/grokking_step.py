@@ -20,6 +20,7 @@ import time
 
 import torch
 
+from contest import time_steps
 from machine import ROOT, busy, cpu, output
 from torch_pieces import mlp_dense, mlp_gather, one_hot_pairs, perp_grad, softmax_loss, stablemax_loss_ratio
 
@@ -91,16 +92,6 @@ def torch_step(variant, engine):
         optimizer.step()
 
     return step
-
-
-def time_steps(step, count):
-    """Wall-clock milliseconds of ``count`` consecutive steps, one by one."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
 
 
 def kiln_steps(binary, variant, steps, threads):

@@ -6,17 +6,14 @@ Each step: forward, cross-entropy, backward and the optimizer on 128 images that
 both memory formats, and compiled.
 """
 
-import argparse
 import os
 import pathlib
-import statistics
-import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
-from machine import ROOT, Kiln, busy, facts
+from contest import contest, each_round, parse, same, table
+from machine import Kiln, busy, facts
 from torch_images import Cnn, ResNet, in_torch_layout, parameter_names
 
 RESULT = pathlib.Path(__file__).parent / "results/image_step.md"
@@ -68,11 +65,10 @@ def torch_contestants(subject):
     }
 
 
-def same(name, ours, theirs):
-    """Stops if two tensors differ: then the times would mean nothing."""
-    if not torch.allclose(ours, theirs, rtol=1e-8, atol=1e-10):
-        far = (ours - theirs).abs().max().item()
-        sys.exit(f"image_step.py: {name} differs from Kiln's by {far}")
+def kiln_median(kiln, subject, options):
+    """Kiln's median of one round."""
+    count = ["--steps", options.steps, "--threads", options.threads, "--json"]
+    return kiln.run("bench", "step", CONFIGS[subject], *count)["median_ms"]
 
 
 def same_step(subject, kiln):
@@ -89,62 +85,14 @@ def same_step(subject, kiln):
     logits = model(images)
     loss = F.cross_entropy(logits, torch.tensor(found["classes"]))
     loss.backward()
-    same(f"{subject}: the logits", logits, torch.tensor(found["logits"]["values"], dtype=torch.float64).view_as(logits))
-    same(f"{subject}: the loss", loss, torch.tensor(found["loss"], dtype=torch.float64))
+    same("image_step.py", f"{subject}: the logits", logits, torch.tensor(found["logits"]["values"], dtype=torch.float64).view_as(logits))
+    same("image_step.py", f"{subject}: the loss", loss, torch.tensor(found["loss"], dtype=torch.float64))
     for name, parameter in model.named_parameters():
-        same(f"{subject}: the gradient of {name}", parameter.grad, in_torch_layout(found["gradients"][names[name]]))
-
-
-def time_steps(step, count):
-    """Wall-clock milliseconds of ``count`` consecutive steps, one by one."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def contest(subject, kiln, options):
-    """All contestants on one subject: ``{contestant: [median per round]}``."""
-    steps = torch_contestants(subject)
-    for name, step in steps.items():
-        print(f"{subject}: warming up {name}", file=sys.stderr)
-        time_steps(step, options.warm_up)
-    order = [*steps, "Kiln"]
-    rounds = {contestant: [] for contestant in order}
-    for number in range(options.rounds):
-        shift = number % len(order)  # nobody always runs right after the same neighbour
-        for contestant in order[shift:] + order[:shift]:
-            time.sleep(options.pause)  # idle threads of the previous contestant stop spinning
-            if contestant == "Kiln":
-                count = ["--steps", options.steps, "--threads", options.threads, "--json"]
-                median = kiln.run("bench", "step", CONFIGS[subject], *count)["median_ms"]
-            else:
-                time_steps(steps[contestant], options.round_warm_up)
-                median = statistics.median(time_steps(steps[contestant], options.steps))
-            rounds[contestant].append(median)
-        print(f"{subject}: round {number + 1} of {options.rounds}", file=sys.stderr)
-    return rounds
-
-
-def table(results):
-    """The medians, and Kiln's over each, as Markdown."""
-    lines = ["| | contestant | ms | Kiln / it |", "|---|---|---:|---:|"]
-    for subject, rounds in results.items():
-        middle = {contestant: statistics.median(medians) for contestant, medians in rounds.items()}
-        for contestant, ms in middle.items():
-            lines.append(f"| {subject} | {contestant} | {ms:.1f} | {middle['Kiln'] / ms:.2f} |")
-    return "\n".join(lines)
+        same("image_step.py", f"{subject}: the gradient of {name}", parameter.grad, in_torch_layout(found["gradients"][names[name]]))
 
 
 def report(results, load, options):
     """The whole result page."""
-    rounds = "\n".join(
-        f"- {subject}, {contestant}: " + ", ".join(f"{m:.2f}" for m in medians)
-        for subject, of in results.items()
-        for contestant, medians in of.items()
-    )
     return f"""# Training steps of convolutional networks
 
 Forward, cross-entropy, backward and the optimizer's step on {ROWS} images of one channel that lie in memory; f32. The CNN: 5 x 5
@@ -159,31 +107,21 @@ alternating in one run. Both sides gave the same logits, loss and gradients in f
 
 Medians of each round, ms:
 
-{rounds}
+{each_round(results)}
 """
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="timed steps per round and contestant")
-    parser.add_argument("--warm-up", type=int, default=5, help="untimed steps before the first round")
-    parser.add_argument("--round-warm-up", type=int, default=2, help="untimed steps before each round")
-    parser.add_argument("--pause", type=float, default=0.3, help="seconds between contestants")
-    parser.add_argument("--kiln", default=str(ROOT / "target/release/kiln"), help="the binary")
-    parser.add_argument("--print-only", action="store_true", help="leave the committed result page alone")
-    return parser.parse_args()
-
-
 def main():
-    options = parse()
+    options = parse(__doc__, 8, 5)
     load = os.getloadavg()[0]
     torch.set_num_threads(options.threads)
     kiln = Kiln(options.kiln, "image_step.py")
     for subject in CONFIGS:
         same_step(subject, kiln)
-    results = {subject: contest(subject, kiln, options) for subject in CONFIGS}
+    results = {
+        subject: contest(subject, torch_contestants(subject), lambda: kiln_median(kiln, subject, options), options)
+        for subject in CONFIGS
+    }
     page = report(results, load, options)
     print(page)
     if not options.print_only:

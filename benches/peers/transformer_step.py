@@ -7,17 +7,14 @@ rows of 128 tokens. The layer: forward and backward of one encoder layer of thes
 gradients of input and parameters.
 """
 
-import argparse
 import os
 import pathlib
-import statistics
-import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
-from machine import ROOT, Kiln, busy, facts
+from contest import contest, each_round, parse, same, table
+from machine import Kiln, busy, facts
 from torch_attention import Decoder, encoder_layer, load, packed, tensor
 
 CONFIG = "configs/benchmarks/decoder_step.toml"
@@ -126,13 +123,6 @@ def kiln_median(kiln, subject, options):
     return report["entries"][0]["lengths"][0]["forward_backward"]["median_ms"]
 
 
-def same(name, ours, theirs):
-    """Stops if two tensors differ: then the times would mean nothing."""
-    if not torch.allclose(ours, theirs, rtol=1e-8, atol=1e-10):
-        far = (ours - theirs).abs().max().item()
-        sys.exit(f"transformer_step.py: {name} differs from Kiln's by {far}")
-
-
 def same_layer(kiln):
     """Compares small encoder layers in f64: output and every gradient."""
     width, heads, hidden, length = 12, 3, 20, 7
@@ -143,10 +133,10 @@ def same_layer(kiln):
     x = tensor(found["input"]).requires_grad_()
     y = layer(x)
     y.backward(tensor(found["upstream"]))
-    same("the layer's output", y, tensor(found["output"]))
-    same("the gradient of the layer's input", x.grad, tensor(found["input_gradient"]))
+    same("transformer_step.py", "the layer's output", y, tensor(found["output"]))
+    same("transformer_step.py", "the gradient of the layer's input", x.grad, tensor(found["input_gradient"]))
     for name, parameter in layer.named_parameters():
-        same(f"the layer's gradient of {name}", parameter.grad, packed(names[name], found["gradients"]))
+        same("transformer_step.py", f"the layer's gradient of {name}", parameter.grad, packed(names[name], found["gradients"]))
 
 
 def same_step(kiln):
@@ -170,61 +160,14 @@ def same_step(kiln):
     logits = model(tokens)[tensor(found["places"], torch.long)]
     loss = F.cross_entropy(logits, classes)
     loss.backward()
-    same("the decoder's logits", logits, tensor(found["logits"]))
-    same("the decoder's loss", loss, torch.tensor(found["loss"], dtype=torch.float64))
+    same("transformer_step.py", "the decoder's logits", logits, tensor(found["logits"]))
+    same("transformer_step.py", "the decoder's loss", loss, torch.tensor(found["loss"], dtype=torch.float64))
     for name, parameter in model.named_parameters():
-        same(f"the decoder's gradient of {name}", parameter.grad, packed(names[name], found["gradients"]))
-
-
-def time_steps(step, count):
-    """Wall-clock milliseconds of ``count`` consecutive steps, one by one."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def contest(subject, kiln, options):
-    """All contestants on one subject: ``{contestant: [median per round]}``."""
-    steps = torch_contestants(subject)
-    for name, step in steps.items():
-        print(f"{subject}: warming up {name}", file=sys.stderr)
-        time_steps(step, options.warm_up)
-    order = [*steps, "Kiln"]
-    rounds = {contestant: [] for contestant in order}
-    for number in range(options.rounds):
-        shift = number % len(order)  # nobody always runs right after the same neighbour
-        for contestant in order[shift:] + order[:shift]:
-            time.sleep(options.pause)  # idle threads of the previous contestant stop spinning
-            if contestant == "Kiln":
-                median = kiln_median(kiln, subject, options)
-            else:
-                time_steps(steps[contestant], options.round_warm_up)
-                median = statistics.median(time_steps(steps[contestant], options.steps))
-            rounds[contestant].append(median)
-        print(f"{subject}: round {number + 1} of {options.rounds}", file=sys.stderr)
-    return rounds
-
-
-def table(results):
-    """The medians, and Kiln's over each, as Markdown."""
-    lines = ["| | contestant | ms | Kiln / it |", "|---|---|---:|---:|"]
-    for subject, rounds in results.items():
-        middle = {contestant: statistics.median(medians) for contestant, medians in rounds.items()}
-        for contestant, ms in middle.items():
-            lines.append(f"| {subject} | {contestant} | {ms:.1f} | {middle['Kiln'] / ms:.2f} |")
-    return "\n".join(lines)
+        same("transformer_step.py", f"the decoder's gradient of {name}", parameter.grad, packed(names[name], found["gradients"]))
 
 
 def report(results, load, options):
     """The whole result page."""
-    rounds = "\n".join(
-        f"- {subject}, {contestant}: " + ", ".join(f"{m:.2f}" for m in medians)
-        for subject, of in results.items()
-        for contestant, medians in of.items()
-    )
     return f"""# A transformer's training step and one encoder layer
 
 The step: {LAYERS} blocks of width {WIDTH} with {HEADS} heads and hidden width {HIDDEN}, norms in front, GELU, learned positions, causal softmax attention,
@@ -241,31 +184,21 @@ stands in [the README](../README.md#the-transformer-where-the-time-goes).
 
 Medians of each round, ms:
 
-{rounds}
+{each_round(results)}
 """
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12, help="timed steps per round and contestant")
-    parser.add_argument("--warm-up", type=int, default=6, help="untimed steps before the first round")
-    parser.add_argument("--round-warm-up", type=int, default=2, help="untimed steps before each round")
-    parser.add_argument("--pause", type=float, default=0.3, help="seconds between contestants")
-    parser.add_argument("--kiln", default=str(ROOT / "target/release/kiln"), help="the binary")
-    parser.add_argument("--print-only", action="store_true", help="leave the committed result page alone")
-    return parser.parse_args()
-
-
 def main():
-    options = parse()
+    options = parse(__doc__, 12, 6)
     load = os.getloadavg()[0]
     torch.set_num_threads(options.threads)
     kiln = Kiln(options.kiln, "transformer_step.py")
     same_layer(kiln)
     same_step(kiln)
-    results = {subject: contest(subject, kiln, options) for subject in (STEP, LAYER)}
+    results = {
+        subject: contest(subject, torch_contestants(subject), lambda: kiln_median(kiln, subject, options), options)
+        for subject in (STEP, LAYER)
+    }
     page = report(results, load, options)
     print(page)
     if not options.print_only:
