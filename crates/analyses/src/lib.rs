@@ -9,6 +9,7 @@
 //! | [`logits`] | how large are the scores? | `logit_norm`, `logit_norm_c`, `logit_max` |
 //! | [`margin`] | how far ahead is the target? | `margin_q` |
 //! | [`accuracy`] | how often is it right? | `accuracy` |
+//! | [`calibration`] | does it know how often? | confidence, calibration errors, Brier score |
 //! | [`alignment`] | do gradient and update only scale the weights? | `nlm_grad`, `nlm_update`, `norm_growth`, norms |
 //! | [`attention`] | does a head select or disperse? | `largest_weight`, `zero_share`, `dead_rows` |
 //! | [`sinks`] | does a head rest on the first key? | sink rate, weight on key 0 |
@@ -26,6 +27,7 @@
 pub mod accuracy;
 pub mod alignment;
 pub mod attention;
+pub mod calibration;
 pub mod collapse;
 pub mod fourier;
 pub mod logits;

@@ -44,7 +44,8 @@ pub use invalid::Invalid;
 pub use params::{RuleParams, Shared, SharedParams};
 pub use record::StateError;
 pub use rule::{
-    Adam, AdamConfig, AdamState, Adamw, AdamwConfig, Moments, Rule, RuleOptimizer, Sgd, SgdConfig, SgdState, VZero,
+    Adam, AdamConfig, AdamOps, AdamState, AdamStep, Adamw, AdamwConfig, Moments, Rule, RuleOptimizer, Sgd, SgdConfig,
+    SgdState, VZero,
 };
 pub use schedule::{
     ConstantConfig, CosineConfig, LinearConfig, LinearWarmupConfig, Schedule, ScheduleConfig, StepConfig,

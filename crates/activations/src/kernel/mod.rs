@@ -5,7 +5,7 @@
 //!   logits meet an `f64` loss without a copy of the logits;
 //! - [`row_mean`]: the mean of row losses in a fixed order;
 //! - [`pointwise`](pointwise()): a function of every element;
-//! - [`soft_pool`]: SoftPool over the windows of an image.
+//! - [`soft_pool`], [`max_pool`]: over the windows of an image.
 //!
 //! A map is a [`RowMap`], a loss a [`RowNll`]: maths on one row, written once for all scalars, with a hand-written
 //! vector-Jacobian product. The driver cuts the tensor into fixed blocks of rows, removes masked entries before the
@@ -71,7 +71,7 @@ pub use ops::{RowKeep, RowOps, RowParams, RowVjps};
 pub use pointwise::{
     PointwiseKernel, PointwiseKernelOf, PointwiseMap, PointwiseOps, PointwiseSaved, PointwiseVjps, Saves, pointwise,
 };
-pub use pooling::{PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, soft_pool};
+pub use pooling::{MaxPoolSaved, PoolKeep, PoolOps, PoolSaved, PoolVjps, SoftWindow, Window, max_pool, soft_pool};
 pub use precision::{Double, Half, Precision, Single};
 pub use real::Real;
 pub use seeded::{SeedOps, seeded};

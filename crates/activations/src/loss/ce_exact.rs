@@ -7,7 +7,7 @@ use num_traits::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossDtype, LossOutput, Objective, SumOrder, Target, TargetKind, by_rows, composed as parts};
+use super::{LossDtype, LossOutput, Objective, SumOrder, Target, TargetKind, by_rows, composed as parts, softmax};
 use crate::{
     Init,
     kernel::{NllBack, NllRow, Precision, Real, RowNll, lanes},
@@ -61,6 +61,10 @@ impl Objective for CeExact {
 
     fn targets(&self) -> &'static [TargetKind] {
         &[TargetKind::Classes]
+    }
+
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(softmax(logits))
     }
 
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LossDtype, LossOutput, Objective, Target, TargetKind, by_rows, composed as parts,
+    LossDtype, LossOutput, Objective, Target, TargetKind, by_rows, composed as parts, softmax,
     wide::{Rivals, Wide, WideNll, softplus},
 };
 use crate::{
@@ -97,6 +97,10 @@ impl Objective for CompSum {
 
     fn targets(&self) -> &'static [TargetKind] {
         &[TargetKind::Classes]
+    }
+
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(softmax(logits.mul_scalar(1.0 / self.config.rho)))
     }
 
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {

@@ -96,6 +96,14 @@ impl Objective for CrossEntropy {
         if every { all } else { &all[..1] }
     }
 
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.normalizer.rows(logits.detach(), &Keep::All, Heads::ONE, &Ctx::eval(0, 0)))
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.normalizer.laws().order_preserving
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
         let params = self.normalizer.row_params(&logits, Heads::ONE);
         let rows = Rows { scores: logits, params, keep: &Keep::All };

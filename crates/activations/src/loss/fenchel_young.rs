@@ -97,6 +97,10 @@ impl Objective for FenchelYoung {
         &[TargetKind::Classes]
     }
 
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.normalizer.rows(logits.detach(), &Keep::All, Heads::ONE, &Ctx::eval(0, 0)))
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
         let classes = target.classes();
         let params = self.normalizer.row_params(&logits, Heads::ONE);

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LossDtype, LossOutput, Objective, Target, TargetKind, by_rows, composed as parts,
+    LossDtype, LossOutput, Objective, Target, TargetKind, by_rows, composed as parts, softmax,
     wide::{Wide, WideNll, sum},
 };
 use crate::{
@@ -77,6 +77,10 @@ impl Objective for LabelSmoothing {
 
     fn targets(&self) -> &'static [TargetKind] {
         &[TargetKind::Classes, TargetKind::Soft]
+    }
+
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(softmax(logits))
     }
 
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {

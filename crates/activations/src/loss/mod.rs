@@ -9,9 +9,9 @@ use kiln_registry::{Tagged as _, registry};
 use serde::de::value::{Error, MapDeserializer};
 
 use crate::{
-    Init,
+    Ctx, Init,
     kernel::{self, Keep, LossKernel},
-    normalizer::SoftmaxNll,
+    normalizer::{Heads, Normalize as _, SoftmaxConfig, SoftmaxNll},
 };
 
 mod binary_ce;
@@ -101,6 +101,18 @@ pub trait Objective: Debug + Send + Sync {
 
     /// The kinds of targets it can be asked about, the one it is made for first.
     fn targets(&self) -> &'static [TargetKind];
+
+    /// The probabilities that the loss reads the logits as (`[rows, classes]`), not differentiated; `None` for a loss of margins,
+    /// ranks or values.
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        let _ = logits;
+        None
+    }
+
+    /// Whether the largest logit is always the most probable class. Where it is not, the answer is the most probable class.
+    fn keeps_order(&self) -> bool {
+        true
+    }
 
     /// Checks that the loss can read what a head gives; by default it reads logits and logarithms of probabilities.
     ///
@@ -204,11 +216,30 @@ impl LossConfig {
         Self::load(name, MapDeserializer::<_, Error>::new(std::iter::empty::<(String, String)>())).ok()
     }
 
+    /// Whether the loss reads logits as probabilities; see [`Objective::probabilities`].
+    pub fn has_probabilities(&self) -> bool {
+        has_probabilities(&self.init(&Init::sample()))
+    }
+
+    /// Every entry that reads logits as probabilities at its default parameters.
+    pub fn names_with_probabilities() -> String {
+        Self::names_where(has_probabilities)
+    }
+
     /// Every entry that, at its default parameters, is of some kind.
     fn names_where(is: impl Fn(&Loss) -> bool) -> String {
         let has = |name: &&str| Self::by_name(name).is_some_and(|config| is(&config.init(&Init::sample())));
         Self::NAMES.iter().copied().filter(has).collect::<Vec<_>>().join(", ")
     }
+}
+
+fn has_probabilities(loss: &Loss) -> bool {
+    loss.probabilities(Tensor::zeros([1, 2], &Init::sample().device)).is_some()
+}
+
+/// Softmax of detached logits, for a loss that reads logits as a softmax does.
+fn softmax(logits: Tensor<2>) -> Tensor<2> {
+    SoftmaxConfig::default().init(&Init::sample()).rows(logits.detach(), &Keep::All, Heads::ONE, &Ctx::eval(0, 0))
 }
 
 /// `S_i = Σ_j exp(z_ij − max_j z_ij)` of each row (`[rows]`), by the very sum that a softmax loss of this precision and

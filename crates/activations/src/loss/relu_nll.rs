@@ -90,6 +90,16 @@ impl Objective for ReluNll {
         scores.only_logits("it keeps their positive parts")
     }
 
+    /// The shares of the positive parts, whatever the form; a row without any gives every class the same.
+    fn probabilities(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        let [_, classes] = logits.dims();
+        let parts = logits.detach().clamp_min(0.0).add_scalar(self.config.floor);
+        let sum = parts.clone().sum_dim(1);
+        let dead = sum.clone().equal_elem(0.0);
+        let shares = parts / sum.mask_fill(dead.clone(), 1.0);
+        Some(shares.mask_fill(dead, 1.0 / classes as f64))
+    }
+
     fn composed(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
         let removed = parts::removed(&logits);
         let positive = logits.clone().detach().greater_elem(0.0);

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Pool, Windowed, windowed};
-use crate::{Init, kernel::Window};
+use crate::{
+    Init,
+    kernel::{self, Window},
+};
 
 /// Parameters of [`Max`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +51,7 @@ impl MaxConfig {
 ///
 /// The gradient goes to the first of several largest cells.
 /// # Numerics
-/// A cell of −∞ takes no part.
+/// A cell of −∞ takes no part. Of a NaN the window gives NaN where it has a kernel.
 #[derive(Module, Debug)]
 pub struct Max {
     /// Where the windows lie.
@@ -58,7 +61,10 @@ pub struct Max {
 
 impl Pool for Max {
     fn pool(&self, x: Tensor<4>, valid: Option<Tensor<4, Bool>>) -> Tensor<4> {
-        self.composed(x, valid)
+        match valid {
+            None if kernel::supports(&x.device()) => kernel::max_pool(x, self.window),
+            valid => self.composed(x, valid),
+        }
     }
 
     fn composed(&self, x: Tensor<4>, valid: Option<Tensor<4, Bool>>) -> Tensor<4> {

@@ -137,6 +137,44 @@ fn kernels_agree_with_the_composed_form() {
     }
 }
 
+/// Whole numbers, so that most windows have several largest cells.
+#[test]
+fn the_kernel_of_max_takes_the_cells_that_the_composed_form_takes() {
+    for (shape, kernel, stride, padding) in CASES {
+        for dtype in [DType::F64, DType::F32, DType::F16] {
+            let n = shape.iter().product();
+            let pooling = build("max", kernel, stride, padding);
+            let x = tensor(&normal(n as u64, n, 1.5).iter().map(|x| x.round()).collect::<Vec<_>>(), n, dtype);
+            let kernel = |x| pooled(&pooling, x, shape, None);
+            let composed = |x: Tensor<2>| {
+                let y = pooling.composed(x.reshape(shape), None);
+                let outputs = y.dims().iter().product();
+                y.reshape([1, outputs])
+            };
+            let y = values(kernel(x.clone()));
+            let what = format!("{shape:?} {dtype:?}, {stride}/{padding}");
+            assert_bits(&what, &y, &values(composed(x.clone())));
+            let g = tensor(&normal(4, y.len(), 1.0), y.len(), dtype);
+            let (dx, want) = (gradient(x.clone(), g.clone(), kernel), gradient(x, g, composed));
+            let tolerance = if dtype == DType::F16 { 2e-3 } else { 1e-6 };
+            assert_close(&format!("gradient of {what}"), &dx, &want, tolerance, tolerance);
+        }
+    }
+}
+
+#[test]
+fn the_largest_of_a_nan_is_nan() {
+    for (kernel, stride) in [(2, 2), (2, 1)] {
+        let pooling = build("max", kernel, stride, 0);
+        let x = tensor(&[1.0, 4.0, f64::NAN, 3.0, 0.0, 1.0, 9.0, f64::INFINITY], 8, DType::F64);
+        let pool = |x| pooled(&pooling, x, [1, 1, 2, 4], None);
+        let y = values(pool(x.clone()));
+        assert!(y[0] == 4.0 && y[y.len() - 1].is_nan(), "{y:?}");
+        let dx = gradient(x, tensor(&vec![1.0; y.len()], y.len(), DType::F64), pool);
+        assert_eq!(dx[2], (y.len() - 1) as f64, "{dx:?}");
+    }
+}
+
 /// A cell that is not valid is as if it were padding: what it holds means nothing.
 #[test]
 fn removed_cells_mean_nothing_and_empty_windows_are_zero() {

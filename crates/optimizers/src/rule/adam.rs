@@ -74,9 +74,8 @@ impl Rule for Adam {
         g: Tensor<D>,
         state: Option<AdamState<D>>,
     ) -> (Tensor<D>, Option<AdamState<D>>) {
-        let g = if self.weight_decay == 0.0 { g } else { g + w.clone() * self.weight_decay };
-        let (step, state) = self.moments.step(lr, g, state);
-        (w - step, Some(state))
+        let (w, state) = self.moments.update(lr, [1.0, self.weight_decay], w, g, state);
+        (w, Some(state))
     }
 
     fn to_device<const D: usize>(state: AdamState<D>, device: &Device) -> AdamState<D> {

@@ -73,9 +73,8 @@ impl Rule for Adamw {
         g: Tensor<D>,
         state: Option<AdamState<D>>,
     ) -> (Tensor<D>, Option<AdamState<D>>) {
-        let w = if self.weight_decay == 0.0 { w } else { w * (1.0 - lr * self.weight_decay) };
-        let (step, state) = self.moments.step(lr, g, state);
-        (w - step, Some(state))
+        let (w, state) = self.moments.update(lr, [1.0 - lr * self.weight_decay, 0.0], w, g, state);
+        (w, Some(state))
     }
 
     fn to_device<const D: usize>(state: AdamState<D>, device: &Device) -> AdamState<D> {

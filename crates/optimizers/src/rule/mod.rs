@@ -9,11 +9,13 @@ use burn::{
 use crate::StateDtype;
 
 mod adam;
+mod adam_step;
 mod adamw;
 mod moments;
 mod sgd;
 
 pub use adam::{Adam, AdamConfig};
+pub use adam_step::{AdamOps, AdamStep};
 pub use adamw::{Adamw, AdamwConfig};
 pub(crate) use moments::dead_second_moments;
 pub use moments::{AdamState, Moments, VZero};

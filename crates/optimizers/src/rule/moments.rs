@@ -6,6 +6,7 @@ use burn::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::adam_step::{AdamStep, adam_step};
 use crate::{Invalid, StateDtype, record::take_tensor};
 
 /// What to do where the second moment is exactly 0, which happens to small gradients: in `f32`, squares below
@@ -49,27 +50,30 @@ const M: &str = "m";
 const V: &str = "v";
 
 impl Moments {
-    /// What to subtract from the weight, and the new state.
-    pub fn step<const D: usize>(
+    /// The new weight and the new state; `keep` and `penalty` as in [`AdamStep`].
+    pub(super) fn update<const D: usize>(
         &self,
         lr: f64,
+        [keep, penalty]: [f64; 2],
+        w: Tensor<D>,
         g: Tensor<D>,
         state: Option<AdamState<D>>,
     ) -> (Tensor<D>, AdamState<D>) {
-        let [beta1, beta2] = self.betas;
         let AdamState { t, m, v } = state.unwrap_or_else(|| AdamState { t: 0, m: g.zeros_like(), v: g.zeros_like() });
         let t = t + 1;
-        let m = m * beta1 + g.clone() * (1.0 - beta1);
-        let v = v * beta2 + g.square() * (1.0 - beta2);
         let correction = |beta: f64| 1.0 - beta.powf(t as f64);
-
-        let denominator = v.clone().sqrt() / correction(beta2).sqrt() + self.eps;
-        let step = m.clone() / denominator * (lr / correction(beta1));
-        let step = match self.v_zero {
-            VZero::Divide => step,
-            VZero::Skip => step.mask_fill(v.clone().equal_scalar(0.0), 0.0),
+        let [beta1, beta2] = self.betas;
+        let step = AdamStep {
+            keep,
+            penalty,
+            betas: self.betas,
+            root: correction(beta2).sqrt(),
+            eps: self.eps,
+            lr: lr / correction(beta1),
+            skip_zero: self.v_zero == VZero::Skip,
         };
-        (step, AdamState { t, m, v })
+        let [w, m, v] = adam_step(step, w, g, m, v);
+        (w, AdamState { t, m, v })
     }
 
     /// Whether 0/0 is kept out.

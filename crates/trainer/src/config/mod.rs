@@ -170,8 +170,12 @@ pub fn resolve(loaded: &Loaded) -> Result<Resolved> {
         let key = if train.steps.is_some() { "train.steps" } else { "train.epochs" };
         return Err(refuse(key, "0 trains nothing; expected a whole number of at least 1").into());
     }
-    let context =
-        measure::Context { source: &*source, optimizer: experiment.optim.name(), attends: experiment.model.attends() };
+    let context = measure::Context {
+        source: &*source,
+        optimizer: experiment.optim.name(),
+        attends: experiment.model.attends(),
+        loss: &experiment.loss,
+    };
     for measure in &experiment.eval.measures {
         let name = measure.name();
         measure.check(&context).map_err(|message| refuse("eval.measures", &format!("{name}: {message}")))?;

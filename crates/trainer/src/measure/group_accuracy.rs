@@ -52,7 +52,7 @@ pub(super) fn group_names(context: &Context) -> Vec<String> {
 pub(super) fn push(snapshot: &Snapshot, row: &mut Row, such: impl Fn(&Group) -> bool) {
     for (set, scored) in &snapshot.sets {
         for group in snapshot.source.groups(*set).iter().filter(|group| such(group)) {
-            let accuracy = accuracy_of(&scored.matrix(), scored.targets(), &group.answers);
+            let accuracy = accuracy_of(&scored.preferences(), scored.targets(), &group.answers);
             row.push(format!("{set}_{}_accuracy", group.name), accuracy);
         }
     }

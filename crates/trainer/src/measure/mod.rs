@@ -3,6 +3,7 @@
 //! A measure reads the [`Snapshot`] of a log step and adds metrics to its row. The formulas are pure
 //! functions of `kiln-analyses`; here stands only what each needs from the run. A measure never changes the
 //! run: final weights are the same bits with and without it.
+use kiln_activations::loss::LossConfig;
 use kiln_datasets::Split;
 use kiln_registry::{Entry, registry};
 use schemars::JsonSchema;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{run::metrics::Row, train::snapshot::Snapshot};
 
 mod attention;
+mod calibration;
 mod collapse;
 mod fourier;
 mod group_accuracy;
@@ -24,6 +26,7 @@ mod v_zero;
 mod watch;
 
 use attention::{DeadRows, LargestWeight, ZeroShare};
+use calibration::Calibration;
 use collapse::{RowGradZero, RowsumDefect, SIsOne, TargetGradZero, ZeroLoss};
 use fourier::Fourier;
 use group_accuracy::GroupAccuracy;
@@ -52,6 +55,7 @@ registry! {
     "norm_growth" => NormGrowth(NormGrowth),
     "fourier" => Fourier(Fourier),
     "swap_split" => SwapSplit(SwapSplit),
+    "calibration" => Calibration(Calibration),
     "group_accuracy" => GroupAccuracy(GroupAccuracy),
     "v_zero" => VZero(VZero),
     "largest_weight" => LargestWeight(LargestWeight),
@@ -96,6 +100,8 @@ pub struct Context<'a> {
     pub optimizer: &'a str,
     /// Whether the network records attention weights.
     pub attends: bool,
+    /// The training loss.
+    pub loss: &'a LossConfig,
 }
 
 impl Context<'_> {

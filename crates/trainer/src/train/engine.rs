@@ -143,12 +143,12 @@ impl Engine {
         for (name, value) in &pass.terms {
             row.push(format!("train_{name}"), host(value)[0]);
         }
-        let train = Scored::new(&pass.logits, batch.classes.as_deref());
+        let train = Scored::new(&self.loss, &pass.logits, batch.classes.as_deref());
         let seed = self.experiment.run.seed;
         let (model, ctx) = (self.state.model.valid(), Ctx::eval(seed, step));
         // A head that moves the right class's logit is asked again without being told.
         let told = self.experiment.model.head().is_some_and(|head| head.laws().needs_classes);
-        let untold = told.then(|| Scored::new(&answers(&model, &batch, &ctx), batch.classes.as_deref()));
+        let untold = told.then(|| Scored::new(&self.loss, &answers(&model, &batch, &ctx), batch.classes.as_deref()));
         if let Some(accuracy) = untold.as_ref().unwrap_or(&train).accuracy() {
             row.push("train_accuracy", accuracy);
         }
@@ -240,8 +240,9 @@ impl Engine {
             piece.logits
         });
         let logits = Tensor::cat(answers.collect(), 0);
-        let loss = self.loss.valid().forward(logits.clone(), &batch.target);
-        Evaluated { scored: Scored::new(&logits, batch.classes.as_deref()), loss: host(&loss.mean)[0] }
+        let judge = self.loss.valid();
+        let loss = judge.forward(logits.clone(), &batch.target);
+        Evaluated { scored: Scored::new(&judge, &logits, batch.classes.as_deref()), loss: host(&loss.mean)[0] }
     }
 }
 

@@ -27,13 +27,21 @@ pub struct Scored {
     pub classes: usize,
     /// The right class of each answer; `None` where the answers are real numbers.
     targets: Option<Vec<usize>>,
+    /// The probabilities, where the loss's answer is not the largest logit.
+    preferences: Option<Vec<f64>>,
 }
 
 impl Scored {
-    /// Reads logits of `[answers, classes]`.
-    pub fn new(logits: &Tensor<2>, targets: Option<&[usize]>) -> Self {
+    /// Reads logits of `[answers, classes]`, which this loss judges.
+    pub fn new(loss: &Loss, logits: &Tensor<2>, targets: Option<&[usize]>) -> Self {
         let [_, classes] = logits.dims();
-        Self { logits: host(logits), classes, targets: targets.map(<[usize]>::to_vec) }
+        let other = (!loss.keeps_order()).then(|| loss.probabilities(logits.clone())).flatten();
+        Self {
+            logits: host(logits),
+            classes,
+            targets: targets.map(<[usize]>::to_vec),
+            preferences: other.as_ref().map(host),
+        }
     }
 
     /// The right class of each answer.
@@ -45,9 +53,14 @@ impl Scored {
         self.targets.as_deref().expect("the data asks for classes")
     }
 
-    /// Share of answers whose first largest logit is the target's; NaN without answers, `None` if they are no classes.
+    /// Share of answers whose first most preferred class is the target; NaN without answers, `None` if they are no classes.
     pub fn accuracy(&self) -> Option<f64> {
-        self.targets.as_ref().map(|targets| accuracy(&self.matrix(), targets))
+        self.targets.as_ref().map(|targets| accuracy(&self.preferences(), targets))
+    }
+
+    /// What the answer is the largest of: the logits, or the probabilities where the loss's map does not keep their order.
+    pub fn preferences(&self) -> Matrix<'_> {
+        Matrix::new(self.preferences.as_deref().unwrap_or(&self.logits), self.classes)
     }
 
     /// The logits as a matrix.

@@ -1,9 +1,10 @@
-//! SoftPool: the one pooling that is not Burn's.
+//! SoftPool, which Burn lacks, and max pooling, which it does slowly.
 use burn::{
     backend::Dispatch,
     tensor::{Bool, Tensor},
 };
 
+mod max;
 mod on_host;
 mod ops;
 mod soft;
@@ -11,6 +12,7 @@ mod soft;
 mod tests;
 mod window;
 
+pub use max::MaxPoolSaved;
 pub use on_host::PoolSaved;
 pub use ops::{PoolKeep, PoolOps, PoolVjps};
 pub use soft::SoftWindow;
@@ -30,4 +32,16 @@ pub fn soft_pool(x: Tensor<4>, valid: Option<Tensor<4, Bool>>, window: SoftWindo
         PoolKeep::Mask(valid.into_dispatch())
     });
     Tensor::from_dispatch(<Dispatch as PoolOps>::soft_pool(x.into_dispatch(), keep, window))
+}
+
+/// The largest value of every window of `x`; the gradient goes to the first of several largest cells. A NaN counts as the
+/// largest.
+///
+/// # Shapes
+/// - `x`: `[batch, channels, height, width]`; result: `[batch, channels, rows, columns]`, see [`Window::places`]
+///
+/// # Panics
+/// If the device is not [supported](super::supports) or the window is larger than the image.
+pub fn max_pool(x: Tensor<4>, window: Window) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool(x.into_dispatch(), window))
 }
