@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::{
     Epilogue,
-    product::{Matrix, product},
+    product::{Matrix, product, product_by_columns},
 };
 
 /// Parts that the rows of a pass are cut into: enough for a few threads, few enough that each product packs
@@ -245,6 +245,16 @@ pub(super) fn linear<R: Real>(
     [rows, inputs, outputs]: [usize; 3],
 ) -> Vec<R> {
     let weight = Matrix::rows(weight, outputs);
+    if rows < outputs {
+        let mut sums = wide_product(&Matrix::rows(x, inputs), &weight, [rows, inputs, outputs]);
+        if sums.len() < PARALLEL_WORK {
+            finish(&mut sums, bias, epilogue, outputs);
+        } else {
+            let parts = sums.par_chunks_mut(part(rows, PARTS) * outputs);
+            parts.for_each(|sums| finish(sums, bias, epilogue, outputs));
+        }
+        return sums;
+    }
     // SAFETY: `product` initialises all of its output.
     unsafe {
         fresh(rows, outputs, part(rows, PARTS), rows * inputs * outputs, |first, out| {
@@ -327,6 +337,9 @@ pub(super) fn add_in_order<R: Real>(partial: Vec<Vec<R>>) -> Vec<R> {
 /// `g Wᵀ`, `[rows, inputs]`.
 pub(super) fn input_gradient<R: Real>(grad: &[R], weight: &[R], [rows, inputs, outputs]: [usize; 3]) -> Vec<R> {
     let transposed = Matrix::transposed(weight, outputs);
+    if rows < inputs {
+        return wide_product(&Matrix::rows(grad, outputs), &transposed, [rows, outputs, inputs]);
+    }
     // SAFETY: `product` initialises all of its output.
     unsafe {
         fresh(rows, inputs, part(rows, PARTS), rows * inputs * outputs, |first, out| {
@@ -336,9 +349,34 @@ pub(super) fn input_gradient<R: Real>(grad: &[R], weight: &[R], [rows, inputs, o
     }
 }
 
-/// `xᵀ g`, `[inputs, outputs]`. The inner dimension is the long one, which a parallel product does not split:
-/// here each part of the rows gives a partial sum.
+/// `a b` of few rows and many columns, in parts of the columns.
+fn wide_product<R: Real>(a: &Matrix<R>, b: &Matrix<R>, sizes: [usize; 3]) -> Vec<R> {
+    product_by_columns(a, b, sizes, PARTS, sizes.iter().product::<usize>() >= PARALLEL_WORK)
+}
+
+/// `xᵀ g`, `[inputs, outputs]`. Where the inner dimension is the longest, each part of the rows gives a partial sum, since
+/// parts of the result would each pack a long factor; otherwise the result is cut along its longer side, since each
+/// partial sum would be as large as the result.
 pub(super) fn weight_gradient<R: Real>(x: &[R], grad: &[R], [rows, inputs, outputs]: [usize; 3]) -> Vec<R> {
+    let sizes = [inputs, rows, outputs];
+    if rows <= inputs.max(outputs) {
+        let grad = Matrix::rows(grad, outputs);
+        if inputs < outputs {
+            return wide_product(&Matrix::transposed(x, inputs), &grad, sizes);
+        }
+        // SAFETY: `product` initialises all of its output.
+        return unsafe {
+            fresh(inputs, outputs, part(inputs, PARTS), rows * inputs * outputs, |first, out| {
+                let part = out.len() / outputs;
+                product(
+                    out,
+                    &Matrix::transposed(x.get(first..).unwrap_or_default(), inputs),
+                    &grad,
+                    [part, rows, outputs],
+                );
+            })
+        };
+    }
     let part = part(rows, WEIGHT_PARTS);
     let partial = |i: usize| {
         let first = (i * part).min(rows);

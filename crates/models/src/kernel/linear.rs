@@ -295,7 +295,9 @@ mod tests {
 
     #[test]
     fn kernel_agrees_with_autodiff_of_the_composed_form() {
-        for sizes in [[1, 1, 1], [1, 7, 3], [2, 1, 5], [63, 17, 1], [100, 13, 31], [257, 33, 17], [3, 0, 2]] {
+        // Long and short in each axis; the last ones are wide enough to be cut into columns.
+        let small = [[1, 1, 1], [1, 7, 3], [2, 1, 5], [63, 17, 1], [100, 13, 31], [257, 33, 17], [3, 0, 2], [0, 3, 20]];
+        for sizes in small.into_iter().chain([[13, 70, 150], [40, 5, 301], [30, 290, 11], [37, 167, 173]]) {
             for (dtype, tolerance) in [(DType::F64, 1e-13), (DType::F32, 1e-4), (DType::F16, 5e-2)] {
                 for epilogue in [Epilogue::None, Epilogue::Relu] {
                     for bias in [false, true] {
@@ -312,10 +314,12 @@ mod tests {
 
     #[test]
     fn thread_count_moves_no_bit() {
-        let work = || run(|x, w, b| linear(x, w, b, Epilogue::Relu), [301, 43, 37], true, DType::F32);
-        let one = on_threads(1, work);
-        assert_eq!(one, on_threads(2, work));
-        assert_eq!(one, on_threads(3, work));
+        for sizes in [[301, 43, 37], [61, 307, 203], [61, 203, 307]] {
+            let work = || run(|x, w, b| linear(x, w, b, Epilogue::Relu), sizes, true, DType::F32);
+            let one = on_threads(1, work);
+            assert_eq!(one, on_threads(2, work));
+            assert_eq!(one, on_threads(3, work));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Products of matrices on one thread.
+//! Products of matrices.
 use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
 
 use super::host::Real;
 
@@ -31,6 +33,11 @@ impl<'a, R> Matrix<'a, R> {
         Self { values: self.values, row_stride: self.column_stride, column_stride: self.row_stride }
     }
 
+    /// Its columns from `first` on.
+    fn from_column(&self, first: usize) -> Self {
+        Self { values: &self.values[first * self.column_stride..], ..*self }
+    }
+
     fn covers(&self, rows: usize, columns: usize) -> bool {
         rows == 0
             || columns == 0
@@ -52,7 +59,7 @@ pub(super) fn product<R: Real>(
         return;
     }
     // SAFETY: the assertion above keeps every address inside the slices, and `out` is borrowed exclusively and not read.
-    unsafe { multiply(out.as_mut_ptr().cast::<R>(), false, a, b, sizes) };
+    unsafe { multiply(out.as_mut_ptr().cast::<R>(), n, false, a, b, sizes) };
 }
 
 /// As [`product`], over values that are there.
@@ -63,7 +70,7 @@ pub(super) fn overwrite<R: Real>(out: &mut [R], a: &Matrix<R>, b: &Matrix<R>, si
         return;
     }
     // SAFETY: the assertion above keeps every address inside the slices, and `out` is borrowed exclusively.
-    unsafe { multiply(out.as_mut_ptr(), false, a, b, sizes) };
+    unsafe { multiply(out.as_mut_ptr(), n, false, a, b, sizes) };
 }
 
 /// `out += a b` on this thread, for `a: [m, k]`, `b: [k, n]` and row-major `out: [m, n]`.
@@ -73,15 +80,75 @@ pub(super) fn accumulate<R: Real>(out: &mut [R], a: &Matrix<R>, b: &Matrix<R>, s
         return;
     }
     // SAFETY: the assertion above keeps every address inside the slices, and `out` is borrowed exclusively.
-    unsafe { multiply(out.as_mut_ptr(), true, a, b, sizes) };
+    unsafe { multiply(out.as_mut_ptr(), n, true, a, b, sizes) };
 }
 
-/// `out = a b`, or `out += a b` if `adds`, on this thread.
+/// `a b`, row-major, for few rows `a: [m, k]` and many columns `b: [k, n]`: each part of the columns is one task if
+/// `spreads`, and packs only its own part of the large factor.
+pub(super) fn product_by_columns<R: Real>(
+    a: &Matrix<R>,
+    b: &Matrix<R>,
+    [m, k, n]: [usize; 3],
+    parts: usize,
+    spreads: bool,
+) -> Vec<R> {
+    assert!(a.covers(m, k) && b.covers(k, n), "a product reaches outside its slices");
+    if k == 0 {
+        return vec![R::ZERO; m * n];
+    }
+    let mut values: Vec<R> = Vec::with_capacity(m * n);
+    let width = n.div_ceil(parts).next_multiple_of(COLUMNS).max(1);
+    let out = Shared(values.as_mut_ptr());
+    let part = |i: usize| {
+        let first = i * width;
+        let sizes = [m, k, width.min(n - first)];
+        // SAFETY: the part's columns lie within the m n reserved values, and no other part writes them; the assertion above
+        // keeps the factors inside their slices.
+        unsafe { multiply(out.at(first), n, false, a, &b.from_column(first), sizes) };
+    };
+    if spreads {
+        (0..n.div_ceil(width)).into_par_iter().for_each(part);
+    } else {
+        (0..n.div_ceil(width)).for_each(part);
+    }
+    // SAFETY: with k above 0 the parts have written every one of the m n reserved values.
+    unsafe { values.set_len(m * n) };
+    values
+}
+
+/// Columns that the parts of [`product_by_columns`] are a multiple of: a cache line of `f32`, so that no two parts write one.
+const COLUMNS: usize = 16;
+
+/// Memory that several threads write, each in a place of its own.
+struct Shared<R>(*mut R);
+
+// SAFETY: the pointer is only handed out by `at`, whose callers keep their places apart.
+unsafe impl<R: Send> Sync for Shared<R> {}
+
+impl<R> Shared<R> {
+    /// The address of value `i`.
+    ///
+    /// # Safety
+    /// It must lie within the memory.
+    unsafe fn at(&self, i: usize) -> *mut R {
+        // SAFETY: the caller keeps within the memory.
+        unsafe { self.0.add(i) }
+    }
+}
+
+/// `out = a b`, or `out += a b` if `adds`, on this thread; the rows of `out` begin `row_stride` values apart.
 ///
 /// # Safety
-/// `a` must cover `[m, k]`, `b` `[k, n]`, and `out` must be valid for m n values that nobody else uses; they are read, and so
-/// must be initialised, only if `adds`. With `k` above 0 all of them are written.
-unsafe fn multiply<R: Real>(out: *mut R, adds: bool, a: &Matrix<R>, b: &Matrix<R>, [m, k, n]: [usize; 3]) {
+/// `a` must cover `[m, k]`, `b` `[k, n]`, and `out` must be valid for the m rows of n values, which nobody else uses; they are
+/// read, and so must be initialised, only if `adds`. With `k` above 0 all of them are written.
+unsafe fn multiply<R: Real>(
+    out: *mut R,
+    row_stride: usize,
+    adds: bool,
+    a: &Matrix<R>,
+    b: &Matrix<R>,
+    [m, k, n]: [usize; 3],
+) {
     let of_out = if adds { R::ONE } else { R::ZERO };
     // SAFETY: the addresses are those that the caller vouches for; with `read_dst = false` no value of `out` is read.
     unsafe {
@@ -91,7 +158,7 @@ unsafe fn multiply<R: Real>(out: *mut R, adds: bool, a: &Matrix<R>, b: &Matrix<R
             k,
             out,
             1,
-            n as isize,
+            row_stride as isize,
             adds,
             a.values.as_ptr(),
             a.column_stride as isize,

@@ -258,7 +258,13 @@ impl Network for Cnn {
         ask.expect_rows("cnn");
         let Input::Image(image) = input else { panic!("cnn takes images, not {}", input.kind()) };
         let map = self.convolutions.iter().enumerate().fold(image.clone(), |map, (i, conv)| {
-            let map = self.pooling.forward(self.activation.forward(conv.forward(map)), None);
+            let map = match (&self.pooling, &self.activation) {
+                // ReLU of the largest is the largest ReLU, gradients included, and there are fewer of them.
+                (Pooling::Max(_), Pointwise::Relu(_)) => {
+                    self.activation.forward(self.pooling.forward(conv.forward(map), None))
+                }
+                _ => self.pooling.forward(self.activation.forward(conv.forward(map)), None),
+            };
             ctx.child("convolutions").child(&i.to_string()).record("block", &Keep::All, || map.clone());
             map
         });
