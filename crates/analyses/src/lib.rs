@@ -17,6 +17,9 @@
 //! | [`moments`] | has the optimizer's state rounded away? | `v_zero` |
 //! | [`fourier`] | does an embedding use few frequencies? | `top5`, `gini`, `restricted_loss`, `excluded_loss` |
 //! | [`statistics`] | what do several numbers say? | mean, deviation, quantiles |
+//! | [`seeds`] | what do several seeds say, alone and against a baseline? | t interval, paired difference, p value |
+//! | [`student_t`] | how far does chance reach with few values? | critical value, two-sided p value |
+//! | [`holm`](mod@holm) | what is left of p values when many were looked at? | corrected p values |
 //!
 //! # Degenerate input
 //! A NaN in what a measure reads makes the measure NaN; so does an empty set, where a mean, share or quantile
@@ -30,12 +33,15 @@ pub mod attention;
 pub mod calibration;
 pub mod collapse;
 pub mod fourier;
+pub mod holm;
 pub mod logits;
 pub mod margin;
 mod matrix;
 pub mod moments;
 pub mod outliers;
+pub mod seeds;
 pub mod sinks;
 pub mod statistics;
+pub mod student_t;
 
 pub use matrix::Matrix;
