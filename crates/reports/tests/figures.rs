@@ -46,6 +46,18 @@ fn one_point_is_a_dot_and_a_nan_is_a_gap() {
 }
 
 #[test]
+fn a_band_key_is_an_area_in_the_legend_and_no_curve() {
+    let lines = |svg: &str| svg.matches("<polyline").count();
+    let areas = |svg: &str| svg.matches("<rect").count();
+    let plain = figure(vec![(0.0, 0.0), (1.0, 1.0)]);
+    let keyed = plain.clone().with(Series::band_key("band: lowest to highest seed"));
+    let (plain, keyed) = (plain.to_svg(), keyed.to_svg());
+    assert!(keyed.contains("band: lowest to highest seed"));
+    assert_eq!((lines(&keyed), areas(&keyed)), (lines(&plain), areas(&plain) + 1));
+    assert!(Figure::default().with(Series::band_key("band")).to_svg().contains("no data"));
+}
+
+#[test]
 fn huge_tiny_and_constant_values_stay_on_the_paper() {
     let cases = [
         vec![(0.0, f64::MAX), (1.0, -f64::MAX), (2.0, 0.0)],

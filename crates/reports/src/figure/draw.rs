@@ -3,7 +3,7 @@
 use super::canvas::{Align, Canvas, Color, Point, Type, fitted, text_width};
 use super::legend::Legend;
 use super::ruler::{Ruler, Tick};
-use super::{Figure, FigureGrid, Orientation, Series, Stroke, clip, guides, palette, thin};
+use super::{Figure, FigureGrid, Orientation, Series, Stroke, band, clip, guides, palette, thin};
 
 const TITLE: Type = Type { size: 13.5, bold: true, color: palette::INK };
 const HEADING: Type = Type { size: 16.0, bold: true, color: palette::INK };
@@ -12,7 +12,6 @@ pub(super) const TICK_LABEL: Type = Type { size: 10.5, bold: false, color: palet
 const EDGE: f64 = 12.0;
 /// Beyond this many points dots would hide the line.
 const MOST_MARKERS: usize = 80;
-const BAND_OPACITY: f64 = 0.16;
 
 /// A rectangle in pixels.
 #[derive(Clone, Copy, Debug)]
@@ -117,14 +116,15 @@ fn panel(canvas: &mut Canvas<'_>, area: Area, figure: &Figure, legend: &Legend, 
 
     let place = |px: f64, py: f64| (x.fraction(px), y.fraction(py));
     for series in &figure.series {
-        band(canvas, frame, series, legend.look(series).0, &place);
+        band::draw(canvas, frame, series, legend.look(series).0, &place);
     }
     let mut drawn = Drawn::default();
     for series in &figure.series {
         curve(canvas, frame, series, legend.look(series), &place, &mut drawn);
     }
     guides::draw(canvas, frame, figure, (&x, &y), &drawn.lines);
-    if !drawn.any && !figure.series.iter().any(|series| series.band.is_some()) {
+    let has_band = |series: &Series| series.band.as_ref().is_some_and(|band| !band.is_empty());
+    if !drawn.any && !figure.series.iter().any(has_band) {
         let middle = ((frame.left + frame.right) / 2.0, (frame.top + frame.bottom) / 2.0);
         canvas.text("no data", middle, Align::Center, Type { color: palette::GUIDE, ..AXIS_LABEL });
     }
@@ -157,27 +157,6 @@ fn axes(canvas: &mut Canvas<'_>, frame: Area, x_ticks: &[Tick], y_ticks: &[Tick]
     }
     let corner = [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
     canvas.line(&corner, palette::AXIS, 0.9, Stroke::Solid);
-}
-
-fn band(
-    canvas: &mut Canvas<'_>,
-    frame: Area,
-    series: &Series,
-    color: Color,
-    place: &impl Fn(f64, f64) -> clip::Fraction,
-) {
-    let Some(band) = &series.band else { return };
-    let edges: Vec<(clip::Fraction, clip::Fraction)> =
-        band.iter().map(|&(x, low, high)| (place(x, low), place(x, high))).collect();
-    let gap = |&(low, high): &(clip::Fraction, clip::Fraction)| !(low.0.is_finite() && (low.1 + high.1).is_finite());
-    let heights = |i: usize, y: f64| if gap(&edges[i]) { f64::NAN } else { y };
-    let kept = thin::kept(edges.len(), |i| heights(i, edges[i].0.1), |i| heights(i, edges[i].1.1));
-    let kept: Vec<_> = kept.into_iter().map(|i| edges[i]).collect();
-    for run in kept.split(gap) {
-        let outline: Vec<_> = run.iter().map(|e| e.0).chain(run.iter().rev().map(|e| e.1)).collect();
-        let outline: Vec<Point> = clip::polygon(&outline).into_iter().map(|p| frame.point(p)).collect();
-        canvas.area(&outline, color, BAND_OPACITY);
-    }
 }
 
 /// What the curves have put on the paper so far.

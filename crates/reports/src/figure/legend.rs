@@ -1,7 +1,7 @@
 //! The legend: which label has which colour, and where the entries go.
 
 use super::canvas::{Align, Canvas, Color, Point, Type, fitted, text_width};
-use super::{Figure, Series, Stroke, palette};
+use super::{Figure, Series, Stroke, band, palette};
 
 const ROW: f64 = 17.0;
 const SAMPLE: f64 = 22.0;
@@ -17,6 +17,7 @@ struct Entry {
     stroke: Stroke,
     width: f64,
     index: usize,
+    band_only: bool,
 }
 
 /// The labels of one figure, or of several that share their colours, in order of appearance.
@@ -36,6 +37,7 @@ impl Legend {
                     stroke: palette::stroke(series, index),
                     width: series.style.width,
                     index,
+                    band_only: series.is_band_only(),
                 });
             }
         }
@@ -59,7 +61,11 @@ impl Legend {
         let rows = self.rows(width);
         for (entry, (row, x, label)) in self.entries.iter().zip(&rows) {
             let (x, y) = (at.0 + x, at.1 + (*row as f64 + 0.5) * ROW);
-            canvas.line(&[(x, y), (x + SAMPLE, y)], entry.color, entry.width.max(1.6), entry.stroke);
+            if entry.band_only {
+                band::sample(canvas, (x, y), SAMPLE, entry.color);
+            } else {
+                canvas.line(&[(x, y), (x + SAMPLE, y)], entry.color, entry.width.max(1.6), entry.stroke);
+            }
             canvas.text(label, (x + SAMPLE + GAP, y), Align::Left, LOOK);
         }
         let hidden = self.entries.len() - rows.len();

@@ -1,5 +1,6 @@
 //! Line figures and small multiples, as data.
 
+mod band;
 mod canvas;
 mod clip;
 mod draw;
