@@ -23,5 +23,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(folder.join(format!("{name}.html")), text.html)?;
         std::fs::write(folder.join(format!("{name}.md")), text.markdown)?;
     }
+    let comparison = planted::comparison::report();
+    for (name, text) in [
+        ("comparison.html", kiln_reports::comparison_html(&comparison)),
+        ("comparison.md", kiln_reports::comparison_markdown(&comparison)),
+        ("comparison.tex", kiln_reports::comparison_latex(&comparison)),
+        ("comparison_seeds.csv", kiln_reports::comparison_csv_seeds(&comparison)),
+        ("comparison_summary.csv", kiln_reports::comparison_csv_summary(&comparison)),
+    ] {
+        std::fs::write(folder.join(name), text)?;
+    }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | SVG text | PNG bytes, [`svg_to_png`] |
 //! | [`RunReport`] | one self-contained HTML page, [`run_report`] |
 //! | [`StudyReport`] | `REPORT.md` and `report.html`, [`study_report`] |
+//! | [`ComparisonReport`] | HTML, Markdown, LaTeX, CSV and figures, [`comparison_html`] and its siblings |
 //!
 //! ```
 //! use kiln_reports::{Figure, Series, svg_to_png};
@@ -25,6 +26,10 @@ mod report;
 
 pub use figure::{Axis, Figure, FigureGrid, Guide, Orientation, Plot, Scale, Series, Stroke, Style};
 pub use png::{PngError, svg_to_png};
+pub use report::comparison::{
+    BandKind, Better, ComparedMetric, ComparisonReport, MetricFormat, RunState, SeedRun, Variant, comparison_csv_seeds,
+    comparison_csv_summary, comparison_figures, comparison_html, comparison_latex, comparison_markdown,
+};
 pub use report::number;
 pub use report::run::{Command, Headline, Metric, RunReport, Tone, run_report};
 pub use report::study::{

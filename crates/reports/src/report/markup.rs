@@ -8,12 +8,15 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("style.css", include_str!("../../templates/style.css")),
     ("page.html", include_str!("../../templates/page.html")),
     ("run.html", include_str!("../../templates/run.html")),
     ("study.html", include_str!("../../templates/study.html")),
     ("study.md", include_str!("../../templates/study.md")),
+    ("comparison.css", include_str!("../../templates/comparison.css")),
+    ("comparison.html", include_str!("../../templates/comparison.html")),
+    ("comparison.md", include_str!("../../templates/comparison.md")),
 ];
 
 static TEMPLATE_SET: LazyLock<Environment<'static>> = LazyLock::new(|| {

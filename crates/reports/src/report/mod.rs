@@ -1,5 +1,6 @@
 //! Whole pages: templates filled with what the trainer measured.
 
+pub mod comparison;
 mod markup;
 pub mod run;
 pub mod study;

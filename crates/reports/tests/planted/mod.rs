@@ -1,5 +1,7 @@
 //! Made-up results with the shape of real ones, for the tests and for looking at.
 
+pub mod comparison;
+
 use kiln_reports::*;
 
 const SEEDS: [u64; 3] = [2, 3, 4];
