@@ -48,10 +48,16 @@ impl BatchNorm {
 
     /// The normalised maps, `[rows, channels, height, width]` like `x`, after the epilogue.
     pub fn forward(&self, x: Tensor<4>, epilogue: Epilogue, ctx: &Ctx) -> Tensor<4> {
+        self.onto(None, x, epilogue, ctx)
+    }
+
+    /// The normalised maps of `x` added to `residual`, a map of the same shape, after the epilogue.
+    pub fn onto(&self, residual: Option<Tensor<4>>, x: Tensor<4>, epilogue: Epilogue, ctx: &Ctx) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if !ctx.training {
             let (mean, variance) = (self.running_mean.value(), self.running_variance.value());
             let y = module::batch_norm(x, weight, bias, mean, variance, EPS);
+            let y = residual.map_or(y.clone(), |residual| y + residual);
             return match epilogue {
                 Epilogue::None => y,
                 Epilogue::Relu => relu(y),
@@ -59,7 +65,7 @@ impl BatchNorm {
         }
         let [rows, _, height, width] = x.dims();
         let n = (rows * height * width) as f64;
-        let batch = batch_norm_train(x, weight, bias, EPS, epilogue);
+        let batch = batch_norm_train(x, weight, bias, residual, EPS, epilogue);
         self.running_mean.observe(batch.mean, RATE);
         // A single value has no variance to correct.
         self.running_variance.observe(batch.variance.mul_scalar(n / (n - 1.0).max(1.0)), RATE);

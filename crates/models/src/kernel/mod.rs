@@ -18,7 +18,7 @@ mod product;
 mod scan;
 
 pub use attend::{AttendInput, AttendKernel, AttendOps, Seen, attend, attends};
-pub use batch_norm::{BatchNormKernel, BatchNormOps, BatchNormSaved, BatchNormed, batch_norm_train};
+pub use batch_norm::{BatchNormKernel, BatchNormOps, BatchNormSaved, BatchNormed, Residual, batch_norm_train};
 pub use causal_sum::{CausalSumInput, CausalSumKernel, CausalSumOps, CausalSumSaved, causal_sum};
 pub use conv::{ConvKernel, ConvOps, ConvSaved, conv2d};
 pub use gather_sum::{GatherSumKernel, GatherSumOps, gather_sum};

@@ -1,7 +1,7 @@
 //! The residual network for small images.
 use burn::{
     module::Module,
-    tensor::{DType, Tensor, activation::relu, s},
+    tensor::{DType, Tensor, s},
 };
 use kiln_activations::{Ctx, Init, Keep};
 use kiln_registry::{Entry, range};
@@ -169,8 +169,9 @@ impl ResidualBlock {
     /// The block, `[rows, inputs, height, width]` to `[rows, outputs, …]`: of the same size, or ⌈half⌉ of it.
     pub fn forward(&self, x: Tensor<4>, ctx: &Ctx) -> Tensor<4> {
         let h = self.first_norm.forward(self.first.forward(x.clone()), Epilogue::Relu, ctx);
-        let h = self.second_norm.forward(self.second.forward(h), Epilogue::None, ctx);
-        relu(h.clone() + self.shortcut(x, h.dims(), ctx))
+        let h = self.second.forward(h);
+        let shortcut = self.shortcut(x, h.dims(), ctx);
+        self.second_norm.onto(Some(shortcut), h, Epilogue::Relu, ctx)
     }
 
     fn shortcut(&self, x: Tensor<4>, [rows, outputs, height, width]: [usize; 4], ctx: &Ctx) -> Tensor<4> {
