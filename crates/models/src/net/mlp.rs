@@ -1,6 +1,6 @@
 //! The multi-layer perceptron.
 use burn::{
-    module::Module,
+    module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor},
 };
 use kiln_activations::{
@@ -45,6 +45,11 @@ pub struct MlpConfig {
     #[serde(deserialize_with = "range::positive")]
     #[schemars(range(min = 0.0))]
     pub logit_scale: f64,
+    /// Factor on the first value of every weight and bias; far above 1 the network starts in the lazy regime (Liu et al.
+    /// 2022, arXiv:2210.01117).
+    #[serde(deserialize_with = "range::positive", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 0.0))]
+    pub init_scale: f64,
     /// What turns the last hidden layer into logits; a linear head is the last of `layers`.
     #[serde(skip_serializing_if = "HeadConfig::is_linear")]
     pub head: HeadConfig,
@@ -61,6 +66,10 @@ fn is_zero(rate: &f64) -> bool {
     *rate == 0.0
 }
 
+fn is_one(factor: &f64) -> bool {
+    *factor == 1.0
+}
+
 impl Default for MlpConfig {
     /// The network of Prieto et al. 2025 for modular arithmetic: two hidden layers of 200 without biases (its
     /// sparse parity network has biases).
@@ -73,6 +82,7 @@ impl Default for MlpConfig {
             dropout: 0.0,
             input_dropout: 0.0,
             logit_scale: 1.0,
+            init_scale: 1.0,
             head: HeadConfig::default(),
             dtype: Precision::F32,
         }
@@ -155,7 +165,7 @@ impl MlpConfig {
         Site { features, outputs: io.outputs, bias: self.bias, draw: Draw::Uniform }
     }
 
-    /// The network. Weights and biases of each layer are drawn from `U(−1/√fan_in, 1/√fan_in)`, where the
+    /// The network. Weights and biases of each layer are drawn from `U(−1/√fan_in, 1/√fan_in)` times `init_scale`, where the
     /// fan-in of a one-hot layer is the length of the one-hot vector.
     ///
     /// # Panics
@@ -171,7 +181,7 @@ impl MlpConfig {
             let outputs = if i < self.widths.len() { pair[1] * pieces } else { pair[1] };
             Linear::new(&init.child(&i.to_string()), [pair[0], outputs], self.bias, Draw::Uniform)
         };
-        Mlp {
+        let network = Mlp {
             layers: sizes.windows(2).enumerate().map(layer).collect(),
             head,
             activation: self.activation.init(&init.child("activation")),
@@ -180,7 +190,22 @@ impl MlpConfig {
             input_dropout: self.input_dropout,
             logit_scale: self.logit_scale,
             one_hot: matches!(io.input, InputSpec::OneHot { .. }),
-        }
+        };
+        if self.init_scale == 1.0 { network } else { network.map(&mut Scale(self.init_scale)) }
+    }
+}
+
+/// Multiplies every parameter.
+struct Scale(f64);
+
+impl ModuleMapper for Scale {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = param.is_require_grad();
+        param.map(|tensor| {
+            // Only a detached tensor is a leaf, which a parameter has to be.
+            let scaled = tensor.mul_scalar(self.0).detach();
+            if trained { scaled.require_grad() } else { scaled }
+        })
     }
 }
 

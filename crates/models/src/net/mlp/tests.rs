@@ -122,6 +122,21 @@ fn first_values_stay_in_their_bounds() {
 }
 
 #[test]
+fn a_large_start_is_the_usual_one_times_a_factor() {
+    let io = Io { input: InputSpec::Floats { width: 3 }, outputs: 2 };
+    let named = |init_scale| {
+        let config =
+            MlpConfig { widths: vec![5], bias: true, dtype: Precision::F64, init_scale, ..MlpConfig::default() };
+        named_values(&build(config, &io))
+    };
+    let (usual, large) = (named(1.0), named(8.0));
+    assert_eq!(usual.len(), 4);
+    for (name, values) in usual {
+        assert_eq!(values.iter().map(|x| x * 8.0).collect::<Vec<_>>(), large[&name], "{name}");
+    }
+}
+
+#[test]
 fn a_linear_model_has_no_hidden_layer() {
     let io = Io { input: InputSpec::Floats { width: 3 }, outputs: 2 };
     let model = build(MlpConfig { widths: vec![], dtype: Precision::F64, ..MlpConfig::default() }, &io);
