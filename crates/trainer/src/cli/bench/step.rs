@@ -2,7 +2,7 @@
 use std::time::Instant;
 
 use clap::Args;
-use kiln_analyses::statistics::median;
+use kiln_analyses::statistics::{mean, median};
 use kiln_models::At;
 
 use super::super::{ConfigArgs, Global, print};
@@ -68,6 +68,7 @@ impl Step {
         let result = serde_json::json!({
             "median_ms": median(&step_ms),
             "min_ms": minimum,
+            "mean_ms": mean(&step_ms),
             "phases": { "forward_backward": median(&pass_ms), "optimizer": median(&update_ms) },
             "steps": step_ms.len(),
             "threads": rayon::current_num_threads(),
