@@ -51,3 +51,30 @@ fn a_sink_rate_that_cannot_be_measured_is_refused_with_the_reason() {
     let message = fails(folder.path(), &["train", "tiny.toml", "--set", sinks], 2);
     assert!(message.contains("the network has no attention whose weights could be read"), "{message}");
 }
+
+#[test]
+fn calibration_reads_the_probabilities_of_the_loss() {
+    let trained = |loss: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        common::tiny(folder.path(), "[train]\nsteps = 2\n[eval]\nmeasures = [\"calibration\"]\n");
+        ok(folder.path(), &["train", "tiny.toml", "-q", "--set", loss]);
+        let log = std::fs::read_to_string(only_run(&folder.path().join("runs")).join("metrics.jsonl")).unwrap();
+        serde_json::from_str::<serde_json::Value>(log.lines().next().unwrap()).unwrap()
+    };
+    let row = trained("loss={ name = \"cross_entropy\", dtype = \"f64\" }");
+    let value = |metric: &str| row[metric].as_f64().unwrap_or_else(|| panic!("no {metric} in {row}"));
+    // Through softmax minus the logarithm of the target's probability is the loss itself.
+    assert!((value("test_nll") - value("test_loss")).abs() < 1e-9, "{row}");
+    assert_eq!(value("test_excluded"), 0.0);
+    let (confidence, ece) = (value("test_confidence"), value("test_ece"));
+    assert!((0.0..=1.0).contains(&confidence) && ece <= value("test_mce") && value("test_brier") <= 2.0, "{row}");
+    // An untrained network is about as often right as it is sure, so neither is far from chance.
+    assert!((ece - (confidence - value("test_accuracy")).abs()).abs() < 0.05, "{row}");
+
+    let folder = tempfile::tempdir().unwrap();
+    common::tiny(folder.path(), "[train]\nsteps = 2\n[eval]\nmeasures = [\"calibration\"]\n");
+    let message = fails(folder.path(), &["train", "tiny.toml", "--set", "loss={ name = \"mse\" }"], 2);
+    let expected = "calibration: the loss \"mse\" reads scores that are no probabilities; leave the measure out, or choose one \
+                    of: cross_entropy, ce_exact, fenchel_young, label_smoothing, comp_sum, relu_nll";
+    assert!(message.contains(expected), "{message}");
+}

@@ -192,3 +192,53 @@ impl Loss {
         self.composed(x, target)
     }
 }
+
+/// Where a loss is minus the logarithm of the target's probability, its probabilities say so.
+#[test]
+fn probabilities_are_those_that_the_loss_scores() {
+    let (count, n) = (6, 7);
+    let x = tensor(&normal(3, count * n, 2.0), n, DType::F64);
+    let target: Vec<usize> = (0..count).map(|row| row % n).collect();
+    for (json, keeps_order) in [
+        (r#""cross_entropy""#, true),
+        (r#"{ "name": "cross_entropy", "normalizer": "stablemax" }"#, true),
+        (r#"{ "name": "cross_entropy", "normalizer": "taylor_softmax" }"#, false),
+        (r#"{ "name": "cross_entropy", "normalizer": { "name": "spherical_softmax", "eps": 1e-3 } }"#, false),
+        (r#""ce_exact""#, true),
+        (r#"{ "name": "label_smoothing", "smoothing": 0.0 }"#, true),
+        (r#"{ "name": "comp_sum", "tau": 1.0, "rho": 0.5 }"#, true),
+        (r#"{ "name": "relu_nll", "floor": 1e-3 }"#, true),
+    ] {
+        let mut config: serde_json::Value = serde_json::from_str(json).unwrap();
+        if let Some(name) = config.as_str() {
+            config = serde_json::json!({ "name": name });
+        }
+        config["dtype"] = "f64".into();
+        let loss = loss(&config.to_string());
+        assert_eq!(loss.keeps_order(), keeps_order, "{json}");
+        let p = values(loss.probabilities(x.clone()).expect("it has probabilities"));
+        assert_close(json, &p.chunks(n).map(|row| row.iter().sum()).collect::<Vec<_>>(), &vec![1.0; count], 1e-12, 0.0);
+        let rows = values(loss.forward(x.clone(), &Target::Classes(classes(&target))).rows);
+        let scored: Vec<f64> = target.iter().enumerate().map(|(row, class)| -p[row * n + class].ln()).collect();
+        assert_close(json, &rows, &scored, 1e-9, 1e-12);
+    }
+}
+
+#[test]
+fn margins_ranks_and_values_are_no_probabilities() {
+    let without = |name: &&str| {
+        serde_json::from_str::<LossConfig>(&format!("\"{name}\"")).is_ok_and(|config| !config.has_probabilities())
+    };
+    let names: Vec<&str> = LossConfig::NAMES.iter().copied().filter(without).collect();
+    assert_eq!(
+        names,
+        ["z_loss", "hinge", "gumbel_ce", "binary_ce", "psl", "decoupled_softmax", "distillation", "dice", "mse"]
+    );
+    // A dead row of ReLU says nothing, so every class is as probable.
+    let dead = tensor(&[-1.0, -2.0, -0.5, -3.0], 4, DType::F64);
+    assert_eq!(values(loss(r#"{ "name": "relu_nll", "dtype": "f64" }"#).probabilities(dead).unwrap()), [0.25; 4]);
+    // A sparse map excludes classes.
+    let sparse = loss(r#"{ "name": "fenchel_young", "normalizer": "sparsemax", "dtype": "f64" }"#);
+    let p = values(sparse.probabilities(tensor(&[2.0, 0.5, 1.5], 3, DType::F64)).unwrap());
+    assert_close("sparsemax", &p, &[0.75, 0.0, 0.25], 1e-12, 0.0);
+}
