@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{Error, Result};
+use terminal::table;
 
 mod apply;
 mod bench;
@@ -12,11 +13,13 @@ mod config;
 mod data;
 mod dtype;
 mod eval;
+mod explain;
 mod list;
 mod report;
 mod reproduce;
 mod runs;
 mod schema;
+mod terminal;
 mod train;
 
 /// Train, ablate and reproduce what is published about the softmax and everything that replaces it.
@@ -86,6 +89,8 @@ enum Verb {
     Eval(eval::Eval),
     /// Print a config with all defaults, as it would run.
     Config(config::Print),
+    /// Explain a config key: what it is, what it may be, and who set it.
+    Explain(explain::Explain),
     /// List what a config can name.
     List(list::List),
     /// List, fetch and check the data sets that are not generated.
@@ -123,7 +128,7 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             match &error {
-                Error::Config(config) => eprintln!("{}", config.render(colour())),
+                Error::Config(config) => eprintln!("{}", config.render(terminal::colour(&std::io::stderr()))),
                 Error::Interrupted { .. } => eprintln!("{error}"),
                 _ => eprintln!("error: {error}"),
             }
@@ -139,6 +144,7 @@ fn run() -> Result<()> {
         Verb::Train(verb) => verb.run(&global),
         Verb::Eval(verb) => verb.run(&global),
         Verb::Config(verb) => verb.run(&global),
+        Verb::Explain(verb) => verb.run(&global),
         Verb::List(verb) => verb.run(),
         Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
@@ -151,28 +157,8 @@ fn run() -> Result<()> {
     }
 }
 
-/// Whether stderr wants colours.
-fn colour() -> bool {
-    use std::io::IsTerminal;
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
-}
-
 /// Prints a result line; a reader that went away is no error.
 fn print(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// A table in the house style: a line below the header, none between rows, no wider than the terminal.
-fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> comfy_table::Table {
-    let style = comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none());
-    let mut table = comfy_table::Table::new();
-    table
-        .load_style(style)
-        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
-        .set_header(header.into_iter().collect::<Vec<_>>());
-    if !table.is_tty() {
-        table.set_width(140);
-    }
-    table
 }

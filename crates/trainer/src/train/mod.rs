@@ -258,7 +258,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     if then == *now {
         return Ok(());
     }
-    let (old, new) = (flat(&then), flat(now));
+    let (old, new) = (config::flat(&then), config::flat(now));
     let mut changed: Vec<&String> =
         new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(k, _)| k).collect();
     changed.extend(old.keys().filter(|key| !new.contains_key(*key)));
@@ -266,25 +266,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     let message = format!(
         "{key} was {} when this run began; a resumed run may change run.dir, run.threads, run.workers, [eval], \
          train.checkpoint, train.stop, and raise train.steps, nothing else. Train it as a new run",
-        old.get(key).map_or("absent", String::as_str),
+        old.get(key).map_or_else(|| "absent".to_owned(), serde_json::Value::to_string),
     );
     Err(loaded.document.error_at(key, &message, None).into())
-}
-
-/// Every leaf of a config by its dotted key.
-fn flat(experiment: &config::schema::Experiment) -> std::collections::BTreeMap<String, String> {
-    fn walk(prefix: &str, value: &serde_json::Value, into: &mut std::collections::BTreeMap<String, String>) {
-        match value {
-            serde_json::Value::Object(table) => {
-                for (key, value) in table {
-                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    walk(&path, value, into);
-                }
-            }
-            leaf => drop(into.insert(prefix.to_owned(), leaf.to_string())),
-        }
-    }
-    let mut leaves = std::collections::BTreeMap::new();
-    walk("", &serde_json::to_value(experiment).unwrap_or_default(), &mut leaves);
-    leaves
 }
