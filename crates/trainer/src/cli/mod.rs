@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod config;
 mod data;
+mod diff;
 mod dtype;
 mod eval;
 mod explain;
@@ -91,6 +92,8 @@ enum Verb {
     Config(config::Print),
     /// Explain a config key: what it is, what it may be, and who set it.
     Explain(explain::Explain),
+    /// What differs between two runs or configs: keys, data, code, machine, results.
+    Diff(diff::Diff),
     /// List what a config can name.
     List(list::List),
     /// List, fetch and check the data sets that are not generated.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
             match &error {
                 Error::Config(config) => eprintln!("{}", config.render(terminal::colour(&std::io::stderr()))),
                 Error::Interrupted { .. } => eprintln!("{error}"),
+                Error::Told => {}
                 _ => eprintln!("error: {error}"),
             }
             ExitCode::from(error.exit_code())
@@ -145,6 +149,7 @@ fn run() -> Result<()> {
         Verb::Eval(verb) => verb.run(&global),
         Verb::Config(verb) => verb.run(&global),
         Verb::Explain(verb) => verb.run(&global),
+        Verb::Diff(verb) => verb.run(&global),
         Verb::List(verb) => verb.run(),
         Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
