@@ -139,7 +139,7 @@ impl Explanation<'_> {
         }
         let listed = |title: &str, choices: &[Choice]| {
             let rows = choices.iter().map(|choice| (choice.name.as_str(), choice.doc.clone()));
-            format!("\n{title}\n{}\n", trimmed(&terminal::list(rows).to_string()))
+            format!("\n{title}\n{}\n", terminal::list(rows))
         };
         if let [meaning] = &self.meanings[..]
             && !meaning.choices.is_empty()
@@ -176,7 +176,7 @@ fn meaning_rows(meaning: &Described) -> Vec<(&str, String)> {
 
 /// Rows of names and texts below an empty line.
 fn block(rows: Vec<(&str, String)>) -> String {
-    format!("\n{}\n", trimmed(&terminal::list(rows).to_string()))
+    format!("\n{}\n", terminal::list(rows))
 }
 
 fn source_text(source: &Source) -> String {
@@ -216,9 +216,4 @@ fn kiln_number(number: &serde_json::Number) -> String {
         Some(x) if number.is_f64() && x != 0.0 && !(1e-3..1e6).contains(&x.abs()) => format!("{x:e}"),
         _ => number.to_string(),
     }
-}
-
-/// Without the blanks that fill a table's last column.
-fn trimmed(text: &str) -> String {
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -9,6 +9,7 @@ use terminal::table;
 mod apply;
 mod bench;
 mod check;
+mod complete;
 mod config;
 mod data;
 mod diff;
@@ -27,7 +28,7 @@ mod train;
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 interrupted (go on with kiln train --resume)."
+    after_help = "Exit codes: 0 done, 1 the run failed or the answer is no, 2 bad input, 3 interrupted (go on with kiln train --resume)."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -112,6 +113,11 @@ enum Verb {
     Apply(apply::Apply),
     /// Measure speed.
     Bench(bench::Bench),
+    /// Print the completion script of a shell.
+    Completions(complete::Completions),
+    /// Answer a completion script.
+    #[command(hide = true)]
+    Complete(complete::Complete),
 }
 
 /// A config file and changes to it.
@@ -159,6 +165,8 @@ fn run() -> Result<()> {
         Verb::Check(verb) => verb.run(&global),
         Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Complete(verb) => verb.run(),
     }
 }
 

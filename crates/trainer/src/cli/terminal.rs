@@ -78,13 +78,14 @@ pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
 }
 
 /// Names and what is to be said of them, without lines.
-pub fn list<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> Table {
+pub fn list<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = fitted();
     table.load_style(presets::NOTHING);
     for (name, text) in rows {
         table.add_row([Cell::new(name), Cell::new(text)]);
     }
-    table
+    // Blanks fill the last column.
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn fitted() -> Table {

@@ -185,7 +185,7 @@ impl Keys {
                 entry == names.resolved || (entry.is_some() && entry == names.written)
             };
             if tables.iter().any(chosen) {
-                tables.retain(|table| chosen(&table));
+                tables.retain(|table| chosen(table));
             }
         }
         tables
