@@ -17,6 +17,7 @@ mod dtype;
 mod eval;
 mod explain;
 mod list;
+mod man;
 mod report;
 mod reproduce;
 mod runs;
@@ -115,6 +116,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Print the completion script of a shell.
     Completions(complete::Completions),
+    /// Print a manual page, of kiln or of one of its verbs.
+    Man(man::Manual),
     /// Answer a completion script.
     #[command(hide = true)]
     Complete(complete::Complete),
@@ -166,6 +169,7 @@ fn run() -> Result<()> {
         Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
         Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(&global),
         Verb::Complete(verb) => verb.run(),
     }
 }
