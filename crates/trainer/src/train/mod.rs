@@ -5,6 +5,8 @@
 //! w_t *before* row t is logged, so a resumed run writes that row again, bit for bit.
 pub mod engine;
 pub mod feed;
+pub mod outline;
+pub mod overfit;
 mod pieces;
 pub mod progress;
 pub mod snapshot;
@@ -40,6 +42,7 @@ pub struct Session {
     log: MetricsLog,
     checkpoints: Checkpoints,
     stops: Stops,
+    stop_at: Option<u64>,
 }
 
 /// What `kiln train CONFIG` found to do.
@@ -115,7 +118,7 @@ impl Session {
     fn assemble(engine: Engine, steps: u64, folder: RunFolder, log: MetricsLog, elapsed_s: f64) -> Result<Self> {
         let stops = Stops::new(&engine.experiment().train.stop, elapsed_s).failed()?;
         let checkpoints = Checkpoints::of(folder.path());
-        Ok(Self { engine, steps, folder, log, checkpoints, stops })
+        Ok(Self { engine, steps, folder, log, checkpoints, stops, stop_at: None })
     }
 
     /// The run's folder.
@@ -126,6 +129,11 @@ impl Session {
     /// Stops the run, saved, when the parent process closes this one's standard input or is gone.
     pub fn listen_to_parent(&self) {
         self.stops.listen_to_parent();
+    }
+
+    /// Ends at a step as if a signal had asked for it there.
+    pub fn stop_at(&mut self, step: u64) {
+        self.stop_at = Some(step);
     }
 
     /// Trains to the end, or until something stops it, and writes summary, curves and report.
@@ -152,7 +160,13 @@ impl Session {
         let log_every = self.engine.experiment().eval.every;
         loop {
             let step = self.engine.state.step;
-            let ending = if step >= self.steps { Some(Status::Finished) } else { self.stops.between_steps() };
+            let ending = if step >= self.steps {
+                Some(Status::Finished)
+            } else if self.stop_at.is_some_and(|at| step >= at) {
+                Some(Status::Interrupted)
+            } else {
+                self.stops.between_steps()
+            };
             if ending.is_some() || step.is_multiple_of(every) {
                 self.save()?;
             }
@@ -219,7 +233,10 @@ pub fn build(
 }
 
 /// As [`build`], with the task made ready to train.
-fn ready(
+///
+/// # Errors
+/// As for [`build`], and if something the task needs is not there.
+pub fn ready(
     loaded: &Loaded,
     source: Box<dyn kiln_datasets::BatchSource>,
     device: &burn::tensor::Device,
