@@ -18,6 +18,7 @@ mod eval;
 mod explain;
 mod list;
 mod man;
+mod profile;
 mod report;
 mod reproduce;
 mod runs;
@@ -114,6 +115,8 @@ enum Verb {
     Apply(apply::Apply),
     /// Measure speed.
     Bench(bench::Bench),
+    /// Where the time of a training goes, phase by phase.
+    Profile(profile::Profile),
     /// Print the completion script of a shell.
     Completions(complete::Completions),
     /// Print a manual page, of kiln or of one of its verbs.
@@ -168,6 +171,7 @@ fn run() -> Result<()> {
         Verb::Check(verb) => verb.run(&global),
         Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
+        Verb::Profile(verb) => verb.run(&global),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(&global),
         Verb::Complete(verb) => verb.run(),
