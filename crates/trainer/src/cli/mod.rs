@@ -25,6 +25,7 @@ mod runs;
 mod schema;
 mod terminal;
 mod train;
+mod verify;
 
 /// Train, ablate and reproduce what is published about the softmax and everything that replaces it.
 #[derive(Debug, Parser)]
@@ -115,6 +116,8 @@ enum Verb {
     Apply(apply::Apply),
     /// Measure speed.
     Bench(bench::Bench),
+    /// Hold promises against the real thing: the same bits again, the same bits after a cut.
+    Verify(verify::Verify),
     /// Where the time of a training goes, phase by phase.
     Profile(profile::Profile),
     /// Print the completion script of a shell.
@@ -171,6 +174,7 @@ fn run() -> Result<()> {
         Verb::Check(verb) => verb.run(&global),
         Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
+        Verb::Verify(verb) => verb.run(&global),
         Verb::Profile(verb) => verb.run(&global),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(&global),
