@@ -195,7 +195,7 @@ fn shown(value: &Value) -> String {
             let inline = serde_json::from_value::<toml::Value>(stripped(value.clone()));
             inline.map_or_else(|_| value.to_string(), |value| value.to_string())
         }
-        Value::Number(number) => kiln_number(number),
+        Value::Number(number) => shown_number(number),
         plain => plain.to_string(),
     }
 }
@@ -211,7 +211,7 @@ fn stripped(value: Value) -> Value {
     }
 }
 
-fn kiln_number(number: &serde_json::Number) -> String {
+fn shown_number(number: &serde_json::Number) -> String {
     match number.as_f64() {
         Some(x) if number.is_f64() && x != 0.0 && !(1e-3..1e6).contains(&x.abs()) => format!("{x:e}"),
         _ => number.to_string(),

@@ -155,3 +155,31 @@ fn report(findings: &[Finding], paint: Paint) -> String {
     text.push_str(&format!("\n{}", if kept == of { paint.good(&line) } else { paint.bad(&line) }));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_promise_shows_where() {
+        let finding = |holds, differences| Finding {
+            config: "a.toml".into(),
+            promise: "resume",
+            holds,
+            about: "two runs".into(),
+            steps: 6,
+            differences,
+        };
+        let difference = Difference {
+            run: "the resumed run".into(),
+            what: "weights",
+            place: "layers.0.weight[3], 1 of 9 values".into(),
+            first: "1e0".into(),
+            other: "2e0".into(),
+        };
+        let text = report(&[finding(Some(true), Vec::new()), finding(Some(false), vec![difference])], Paint::stdout());
+        for part in ["same bits", "DIFFERS", "layers.0.weight[3], 1 of 9 values", "2e0", "1 of 2 keep the promise"] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+}
