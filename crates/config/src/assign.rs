@@ -12,7 +12,7 @@ use crate::{
 const OPTION: &str = "--set ";
 
 /// Reads an assignment. The value is TOML; a bare word that is no TOML value is a string.
-pub(crate) fn parse_assignment(text: &str) -> Result<Table, ConfigError> {
+pub(crate) fn parse_assignment(text: &str) -> Result<(Arc<Source>, Table), ConfigError> {
     let source = Source::argument(format!("{OPTION}{text}"));
     // Blanks in place of the option keep every byte position.
     let blank = " ".repeat(OPTION.len());
@@ -39,7 +39,7 @@ pub(crate) fn parse_assignment(text: &str) -> Result<Table, ConfigError> {
     if table.get("extends").is_some() {
         return refuse("`extends` can only stand in a file", "pass the file that is to be trained instead");
     }
-    Ok(table)
+    Ok((source, table))
 }
 
 /// Splits at the first `=` that is not inside a quoted key.

@@ -22,6 +22,8 @@ use crate::{
 pub struct Document {
     /// Always a table. Its place is the file that was asked for, which errors of the whole document name.
     root: Node,
+    /// What was merged into it, each layer as it was written, lowest first.
+    layers: Vec<Node>,
 }
 
 /// A value that is not a table, as listed by [`Document::leaves`].
@@ -48,12 +50,11 @@ impl Document {
         let path = path.as_ref();
         let text = read_text(path, loader).map_err(|message| ConfigError::new(Problem::Other(message)))?;
         let (source, mut table) = parse_file(path, text)?;
-        if let Some(extends) = table.remove("extends") {
-            let mut base = load_base(path, &extends, loader)?;
-            merge_tables(&mut base, table);
-            table = base;
-        }
-        Ok(Self::new(&source, table))
+        let Some(extends) = table.remove("extends") else { return Ok(Self::new(&source, table)) };
+        let (base_source, mut base) = load_base(path, &extends, loader)?;
+        let layers = vec![layer(&base_source, base.clone()), layer(&source, table.clone())];
+        merge_tables(&mut base, table);
+        Ok(Self { root: layer(&source, base), layers })
     }
 
     /// Reads `text`, called `name` in errors. It stands alone and may be empty.
@@ -70,7 +71,8 @@ impl Document {
     }
 
     fn new(source: &Arc<Source>, table: Table) -> Self {
-        Self { root: Node { value: Value::Table(table), span: Span::whole(source) } }
+        let root = layer(source, table);
+        Self { layers: vec![root.clone()], root }
     }
 
     /// Lays one assignment, as in `--set optim.lr=3e-4`, over the document.
@@ -81,10 +83,11 @@ impl Document {
     /// If `assignment` is not `key.path=value` or goes into an array. Whether the key exists is for the schema to say,
     /// in [`deserialize`](Self::deserialize).
     pub fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
-        let layer = parse_assignment(assignment)?;
+        let (source, table) = parse_assignment(assignment)?;
         if let Value::Table(root) = &mut self.root.value {
-            check_arrays(root, &layer, &KeyPath::default())?;
-            merge_tables(root, layer);
+            check_arrays(root, &table, &KeyPath::default())?;
+            merge_tables(root, table.clone());
+            self.layers.push(layer(&source, table));
         }
         Ok(())
     }
@@ -137,6 +140,21 @@ impl Document {
         self.find(path).map(|(_, node)| node.to_toml())
     }
 
+    /// What each layer says at `path`, the lowest layer first: the base, the file, the assignments. The last one is in effect,
+    /// unless a later layer replaced a table around it.
+    pub fn history(&self, path: &str) -> Vec<Leaf> {
+        let Some(key_path) = KeyPath::parse(path).filter(|path| !path.is_root()) else { return Vec::new() };
+        let found = self.layers.iter().filter_map(|layer| layer.at(&key_path));
+        found
+            .map(|node| Leaf { path: key_path.to_string(), value: node.to_toml(), origin: node.span.origin() })
+            .collect()
+    }
+
+    /// The names of the layers, the lowest first: the base, the file, each assignment as it was given.
+    pub fn layers(&self) -> Vec<String> {
+        self.layers.iter().map(|layer| layer.span.source.name.clone()).collect()
+    }
+
     /// Every value that is not a table, in the order first written.
     pub fn leaves(&self) -> Vec<Leaf> {
         let mut leaves = Vec::new();
@@ -162,6 +180,10 @@ impl Document {
     }
 }
 
+fn layer(source: &Arc<Source>, table: Table) -> Node {
+    Node { value: Value::Table(table), span: Span::whole(source) }
+}
+
 fn parse_file(path: &Path, text: String) -> Result<(Arc<Source>, Table), ConfigError> {
     let source = Source::file(path.display().to_string(), text);
     let table = parse_table(&source.text, &source)?;
@@ -173,7 +195,7 @@ fn parse_file(path: &Path, text: String) -> Result<(Arc<Source>, Table), ConfigE
 }
 
 /// Reads what the file at `path` extends.
-fn load_base(path: &Path, extends: &Item, loader: &dyn Loader) -> Result<Table, ConfigError> {
+fn load_base(path: &Path, extends: &Item, loader: &dyn Loader) -> Result<(Arc<Source>, Table), ConfigError> {
     let refuse = |message: String| {
         let place = Place::Span(extends.node.span.clone());
         ConfigError::new(Problem::Invalid(message)).at(place, &KeyPath::default().key("extends"))
@@ -188,8 +210,8 @@ fn load_base(path: &Path, extends: &Item, loader: &dyn Loader) -> Result<Table, 
     }
     let text = read_text(&base_path, loader)
         .map_err(|message| refuse(message).help("the path starts at the folder of the file it stands in"))?;
-    let (_, base) = parse_file(&base_path, text)?;
-    let Some(further) = base.get("extends") else { return Ok(base) };
+    let (source, base) = parse_file(&base_path, text)?;
+    let Some(further) = base.get("extends") else { return Ok((source, base)) };
     let message = match &further.node.value {
         Value::String(next) if is_this_file(&beside(&base_path, next)) => {
             format!("this file and {} extend each other", path.display())

@@ -57,5 +57,6 @@ mod wording;
 pub use document::{Document, Leaf};
 pub use error::ConfigError;
 pub use loader::{Files, Loader};
+pub use path::{Step, steps};
 pub use source::Origin;
 pub use wording::nearest;

@@ -3,9 +3,16 @@ use std::fmt;
 
 /// One step down the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
+    /// Into the value of a key.
     Key(String),
+    /// Into an element of an array.
     Index(usize),
+}
+
+/// The steps of a path such as `optim.transforms[0].name`; none if it is not one.
+pub fn steps(path: &str) -> Option<Vec<Step>> {
+    KeyPath::parse(path).map(|path| path.0)
 }
 
 /// The way from the root to a value; the root's own path is empty.

@@ -206,3 +206,20 @@ fn the_merged_config_is_toml_again() {
     assert_eq!(again.to_table(), document.to_table());
     assert_eq!(again.deserialize::<Config>().unwrap(), document.deserialize::<Config>().unwrap());
 }
+
+#[test]
+fn every_layer_remembers_what_it_said() {
+    let layer = "extends = \"base.toml\"\noptim.lr = 0.5\n";
+    let shelf = Shelf::new([("x.toml", layer), ("base.toml", "[optim]\nname = \"sgd\"\nlr = 1\nbeta = 2\n")]);
+    let mut document = load(&shelf, "x.toml").unwrap();
+    document.set("optim={ name = \"adam\", lr = 3 }").unwrap();
+    let history = |path: &str| -> Vec<String> {
+        document.history(path).iter().map(|leaf| format!("{} in {}", leaf.value, leaf.origin)).collect()
+    };
+    let set = "--set optim={ name = \"adam\", lr = 3 }";
+    assert_eq!(history("optim.lr"), ["1 in base.toml:3", "0.5 in x.toml:2", &format!("3 in {set}")]);
+    // The new name took the table with it.
+    assert_eq!((history("optim.beta"), document.origin("optim.beta")), (vec!["2 in base.toml:4".to_owned()], None));
+    assert!(history("").is_empty() && history("optim.x").is_empty());
+    assert_eq!(document.layers(), ["base.toml", "x.toml", set]);
+}

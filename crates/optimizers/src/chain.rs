@@ -165,6 +165,17 @@ impl Chain {
         Some(dead as f64 / all as f64)
     }
 
+    /// Bytes that the state of all parameters takes: none before the first step.
+    pub fn state_bytes(&self) -> usize {
+        let mut flat = StateSink::default();
+        for (path, slot) in &self.slots {
+            if let Some(state) = &slot.state {
+                slot.rule.state_flatten(path, state, &mut flat);
+            }
+        }
+        flat.tensors.iter().map(|(_, data)| data.as_bytes().len()).sum()
+    }
+
     /// The state of all parameters; equal state gives equal bytes.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub enum Error {
     /// The run itself failed: a NaN, a full disk.
     #[error("{0:#}")]
     Run(anyhow::Error),
+    /// The answer is no, and what was printed says why: two runs differ, a promise is not kept.
+    #[error("see above")]
+    Told,
     /// A signal asked for an end; the state is saved.
     #[error("stopped at step {step} by a signal, state saved; go on with: kiln train --resume {}", run.display())]
     Interrupted {
@@ -29,10 +32,10 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// 2 for bad input, 1 for a failed run, 3 for a run that was interrupted and can be resumed.
+    /// 2 for bad input, 1 for a failed run or a no, 3 for a run that was interrupted and can be resumed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Run(_) => 1,
+            Self::Run(_) | Self::Told => 1,
             Self::Config(_) | Self::Input(_) => 2,
             Self::Interrupted { .. } => 3,
         }

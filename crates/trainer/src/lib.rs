@@ -16,6 +16,7 @@ pub mod run;
 pub mod study;
 pub mod task;
 pub mod train;
+pub mod verify;
 
 pub use error::{Error, Result};
 

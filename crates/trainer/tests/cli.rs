@@ -383,7 +383,12 @@ fn runs_are_listed_measured_and_pruned_only_when_told_so() {
     let rows: serde_json::Value = serde_json::from_str(&ok(folder.path(), &["runs", "list", "--json"])).unwrap();
     assert_eq!((rows[0]["run"].as_str(), rows[0]["status"].as_str()), (Some(name), Some("finished")));
     assert_eq!(rows[0]["steps"], 3);
+    assert_eq!(ok(folder.path(), &["runs", "--json"]), ok(folder.path(), &["runs", "list", "--json"]));
     assert!(ok(folder.path(), &["runs", "sizes"]).contains("total"));
+    let sizes: serde_json::Value = serde_json::from_str(&ok(folder.path(), &["runs", "sizes", "--json"])).unwrap();
+    assert_eq!((sizes[0]["run"].as_str(), &sizes[0]["bytes"]), (Some(name), &rows[0]["bytes"]));
+    let plan: serde_json::Value = serde_json::from_str(&ok(folder.path(), &["runs", "prune", name, "--json"])).unwrap();
+    assert_eq!(plan[0]["removed"], false);
     assert!(fails(folder.path(), &["runs", "prune", "nothing"], 2).contains("no run \"nothing\""));
     ok(folder.path(), &["runs", "prune", name]);
     assert!(path.is_dir(), "pruned without --yes");

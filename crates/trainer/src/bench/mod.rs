@@ -2,4 +2,6 @@
 pub mod activations;
 pub mod attention;
 pub mod memory;
+pub mod profile;
+pub mod step;
 pub mod values;

@@ -16,6 +16,11 @@ pub fn parse(text: &str) -> Result<DType, String> {
     found.ok_or_else(|| format!("expected one of {}", NAMED.map(|(name, _)| name).join(", ")))
 }
 
+/// Every name.
+pub fn names() -> [&'static str; 4] {
+    NAMED.map(|(name, _)| name)
+}
+
 /// The name of a dtype.
 pub fn name(dtype: DType) -> &'static str {
     NAMED.iter().find(|(_, named)| *named == dtype).map_or("another dtype", |(name, _)| name)

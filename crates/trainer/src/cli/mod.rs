@@ -4,26 +4,34 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{Error, Result};
+use terminal::table;
 
 mod apply;
 mod bench;
 mod check;
+mod complete;
 mod config;
 mod data;
+mod diff;
 mod dtype;
 mod eval;
+mod explain;
 mod list;
+mod man;
+mod profile;
 mod report;
 mod reproduce;
 mod runs;
 mod schema;
+mod terminal;
 mod train;
+mod verify;
 
 /// Train, ablate and reproduce what is published about the softmax and everything that replaces it.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 interrupted (go on with kiln train --resume)."
+    after_help = "Exit codes: 0 done, 1 the run failed or the answer is no, 2 bad input, 3 interrupted (go on with kiln train --resume)."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -86,6 +94,10 @@ enum Verb {
     Eval(eval::Eval),
     /// Print a config with all defaults, as it would run.
     Config(config::Print),
+    /// Explain a config key: what it is, what it may be, and who set it.
+    Explain(explain::Explain),
+    /// What differs between two runs or configs: keys, data, code, machine, results.
+    Diff(diff::Diff),
     /// List what a config can name.
     List(list::List),
     /// List, fetch and check the data sets that are not generated.
@@ -104,6 +116,17 @@ enum Verb {
     Apply(apply::Apply),
     /// Measure speed.
     Bench(bench::Bench),
+    /// Hold promises against the real thing: the same bits again, the same bits after a cut.
+    Verify(verify::Verify),
+    /// Where the time of a training goes, phase by phase.
+    Profile(profile::Profile),
+    /// Print the completion script of a shell.
+    Completions(complete::Completions),
+    /// Print a manual page, of kiln or of one of its verbs.
+    Man(man::Manual),
+    /// Answer a completion script.
+    #[command(hide = true)]
+    Complete(complete::Complete),
 }
 
 /// A config file and changes to it.
@@ -123,8 +146,9 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             match &error {
-                Error::Config(config) => eprintln!("{}", config.render(colour())),
+                Error::Config(config) => eprintln!("{}", config.render(terminal::colour(&std::io::stderr()))),
                 Error::Interrupted { .. } => eprintln!("{error}"),
+                Error::Told => {}
                 _ => eprintln!("error: {error}"),
             }
             ExitCode::from(error.exit_code())
@@ -139,6 +163,8 @@ fn run() -> Result<()> {
         Verb::Train(verb) => verb.run(&global),
         Verb::Eval(verb) => verb.run(&global),
         Verb::Config(verb) => verb.run(&global),
+        Verb::Explain(verb) => verb.run(&global),
+        Verb::Diff(verb) => verb.run(&global),
         Verb::List(verb) => verb.run(),
         Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
@@ -148,31 +174,16 @@ fn run() -> Result<()> {
         Verb::Check(verb) => verb.run(&global),
         Verb::Apply(verb) => verb.run(&global),
         Verb::Bench(verb) => verb.run(&global),
+        Verb::Verify(verb) => verb.run(&global),
+        Verb::Profile(verb) => verb.run(&global),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(&global),
+        Verb::Complete(verb) => verb.run(),
     }
-}
-
-/// Whether stderr wants colours.
-fn colour() -> bool {
-    use std::io::IsTerminal;
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
 }
 
 /// Prints a result line; a reader that went away is no error.
 fn print(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// A table in the house style: a line below the header, none between rows, no wider than the terminal.
-fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> comfy_table::Table {
-    let style = comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none());
-    let mut table = comfy_table::Table::new();
-    table
-        .load_style(style)
-        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
-        .set_header(header.into_iter().collect::<Vec<_>>());
-    if !table.is_tty() {
-        table.set_width(140);
-    }
-    table
 }

@@ -19,16 +19,15 @@ pub struct Runs {
     /// The folder that holds the run folders.
     #[arg(long, default_value = "runs", global = true)]
     dir: PathBuf,
+    /// Print an array of objects.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Status, steps, accuracy and size of every run (the default).
-    List {
-        /// Print an array of objects.
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Bytes per run, largest first.
     Sizes,
     /// Remove runs, or only their checkpoints.
@@ -55,9 +54,9 @@ impl Runs {
     /// If a named run does not exist or cannot be removed.
     pub fn run(self, global: &Global) -> Result<()> {
         let runs = run::list(&self.dir);
-        match self.verb.unwrap_or(Action::List { json: false }) {
-            Action::List { json } => list(&runs, json),
-            Action::Sizes => sizes(runs),
+        match self.verb.unwrap_or(Action::List) {
+            Action::List => list(&runs, self.json),
+            Action::Sizes => sizes(runs, self.json),
             Action::Prune { runs: names, unfinished, checkpoints_only, yes } => {
                 let mut chosen = Vec::new();
                 for name in &names {
@@ -68,6 +67,7 @@ impl Runs {
                 if unfinished {
                     chosen.extend(runs.iter().filter(|run| !run.finished()));
                 }
+                let mut removed = Vec::new();
                 for run in chosen {
                     let target = match checkpoints_only {
                         true => run.file("checkpoints"),
@@ -77,7 +77,13 @@ impl Runs {
                         let context = || format!("cannot remove {}", target.display());
                         std::fs::remove_dir_all(&target).with_context(context).failed()?;
                     }
-                    print(target.display());
+                    match self.json {
+                        true => removed.push(serde_json::json!({ "path": target, "removed": yes })),
+                        false => print(target.display()),
+                    }
+                }
+                if self.json {
+                    print(format_args!("{:#}", serde_json::Value::from(removed)));
                 }
                 if !yes {
                     global.say("nothing removed; add --yes to remove these");
@@ -117,9 +123,14 @@ fn list(runs: &[RunFolder], json: bool) -> Result<()> {
     Ok(())
 }
 
-fn sizes(runs: Vec<RunFolder>) -> Result<()> {
+fn sizes(runs: Vec<RunFolder>, json: bool) -> Result<()> {
     let mut sizes: Vec<(u64, String)> = runs.iter().map(|run| (run.size(), base(run))).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
+    if json {
+        let object = |(bytes, run): &(u64, String)| serde_json::json!({ "run": run, "bytes": bytes });
+        print(serde_json::to_string_pretty(&sizes.iter().map(object).collect::<Vec<_>>()).unwrap_or_default());
+        return Ok(());
+    }
     let total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
     for (bytes, run) in sizes {
         print(format_args!("{:>10}  {run}", human(bytes)));

@@ -11,9 +11,12 @@ use kiln_datasets::{BatchSource, Order, Split};
 use crate::{Error, Result, atomic, device, measure, task::Misfit, train::feed::io};
 
 mod answers;
+mod flat;
+pub mod keys;
 pub mod places;
 pub mod schema;
 
+pub use flat::flat;
 use schema::Experiment;
 
 /// An experiment and the text it came from.

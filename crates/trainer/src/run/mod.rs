@@ -9,6 +9,7 @@
 //!   curves.svg  curves.png  report.html             what a person looks at
 //! ```
 pub mod checkpoint;
+pub mod compare;
 pub mod environment;
 pub mod metrics;
 pub mod report;

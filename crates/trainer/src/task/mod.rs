@@ -14,6 +14,7 @@ use kiln_registry::registry;
 use crate::{config::schema::Experiment, train::feed::DeviceBatch};
 
 mod adversarial_comp_sum;
+pub mod clock;
 mod distillation;
 mod mixup;
 mod supervised;
@@ -95,6 +96,9 @@ pub struct Pass {
     pub terms: Vec<(String, Tensor<1>)>,
     /// Gradient of every parameter, before any transform.
     pub gradients: GradientsParams,
+    /// Seconds of the way back. A device that works behind the program's back is waited for only while a profile is
+    /// taken, see [`clock::waiting`].
+    pub backward_s: f64,
 }
 
 /// The forward half of a pass: what the network says, what the loss says of it, and what is added.
@@ -126,12 +130,15 @@ impl Forward {
         let mean = if weight == 1.0 { loss.mean.clone() } else { loss.mean.clone().mul_scalar(weight) };
         let dtype = mean.dtype();
         let objective = terms.iter().fold(mean, |sum, (_, value)| sum + value.clone().cast(dtype).reshape([1]));
+        let (gradients, backward_s) =
+            clock::time(&logits.device(), || GradientsParams::from_grads(objective.backward(), model));
         Pass {
             logits: logits.detach(),
             loss_rows: loss.rows.detach(),
             loss: loss.mean.detach(),
             terms: terms.into_iter().map(|(name, value)| (name, value.detach())).collect(),
-            gradients: GradientsParams::from_grads(objective.backward(), model),
+            gradients,
+            backward_s,
         }
     }
 }

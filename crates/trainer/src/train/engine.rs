@@ -98,6 +98,11 @@ impl Engine {
         self.feed.train(step)
     }
 
+    /// From now on every step sees the batch of the first one.
+    pub fn hold_first_batch(&mut self) {
+        self.feed.hold(0);
+    }
+
     /// The training loss.
     pub fn loss(&self) -> &Loss {
         &self.loss

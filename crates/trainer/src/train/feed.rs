@@ -50,6 +50,8 @@ pub struct Feed {
     dtype: DType,
     /// The last training batch with its step: a logged step asks twice.
     last: Option<(u64, Arc<DeviceBatch>)>,
+    /// The step whose batch every step gets.
+    held: Option<u64>,
     sets: HashMap<Split, Arc<DeviceBatch>>,
 }
 
@@ -72,11 +74,17 @@ impl Feed {
         let repeats = source.repeats(Split::Train, &order);
         let workers = if repeats { 0 } else { workers.unwrap_or_else(|| source.workers()) };
         let train = Prefetcher::new(source.clone(), Split::Train, order, workers);
-        Self { source, train, device: device.clone(), dtype, last: None, sets: HashMap::new() }
+        Self { source, train, device: device.clone(), dtype, last: None, held: None, sets: HashMap::new() }
+    }
+
+    /// From now on every step gets the training batch of this one.
+    pub fn hold(&mut self, step: u64) {
+        self.held = Some(step);
     }
 
     /// The training batch of a step.
     pub fn train(&mut self, step: u64) -> Arc<DeviceBatch> {
+        let step = self.held.unwrap_or(step);
         let repeats = self.source.repeats(Split::Train, self.train.order());
         if let Some((last, batch)) = &self.last
             && (*last == step || repeats)

@@ -5,6 +5,8 @@
 //! w_t *before* row t is logged, so a resumed run writes that row again, bit for bit.
 pub mod engine;
 pub mod feed;
+pub mod outline;
+pub mod overfit;
 mod pieces;
 pub mod progress;
 pub mod snapshot;
@@ -40,6 +42,7 @@ pub struct Session {
     log: MetricsLog,
     checkpoints: Checkpoints,
     stops: Stops,
+    stop_at: Option<u64>,
 }
 
 /// What `kiln train CONFIG` found to do.
@@ -115,7 +118,7 @@ impl Session {
     fn assemble(engine: Engine, steps: u64, folder: RunFolder, log: MetricsLog, elapsed_s: f64) -> Result<Self> {
         let stops = Stops::new(&engine.experiment().train.stop, elapsed_s).failed()?;
         let checkpoints = Checkpoints::of(folder.path());
-        Ok(Self { engine, steps, folder, log, checkpoints, stops })
+        Ok(Self { engine, steps, folder, log, checkpoints, stops, stop_at: None })
     }
 
     /// The run's folder.
@@ -126,6 +129,11 @@ impl Session {
     /// Stops the run, saved, when the parent process closes this one's standard input or is gone.
     pub fn listen_to_parent(&self) {
         self.stops.listen_to_parent();
+    }
+
+    /// Ends at a step as if a signal had asked for it there.
+    pub fn stop_at(&mut self, step: u64) {
+        self.stop_at = Some(step);
     }
 
     /// Trains to the end, or until something stops it, and writes summary, curves and report.
@@ -152,7 +160,13 @@ impl Session {
         let log_every = self.engine.experiment().eval.every;
         loop {
             let step = self.engine.state.step;
-            let ending = if step >= self.steps { Some(Status::Finished) } else { self.stops.between_steps() };
+            let ending = if step >= self.steps {
+                Some(Status::Finished)
+            } else if self.stop_at.is_some_and(|at| step >= at) {
+                Some(Status::Interrupted)
+            } else {
+                self.stops.between_steps()
+            };
             if ending.is_some() || step.is_multiple_of(every) {
                 self.save()?;
             }
@@ -219,7 +233,10 @@ pub fn build(
 }
 
 /// As [`build`], with the task made ready to train.
-fn ready(
+///
+/// # Errors
+/// As for [`build`], and if something the task needs is not there.
+pub fn ready(
     loaded: &Loaded,
     source: Box<dyn kiln_datasets::BatchSource>,
     device: &burn::tensor::Device,
@@ -258,7 +275,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     if then == *now {
         return Ok(());
     }
-    let (old, new) = (flat(&then), flat(now));
+    let (old, new) = (config::flat(&then), config::flat(now));
     let mut changed: Vec<&String> =
         new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(k, _)| k).collect();
     changed.extend(old.keys().filter(|key| !new.contains_key(*key)));
@@ -266,25 +283,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     let message = format!(
         "{key} was {} when this run began; a resumed run may change run.dir, run.threads, run.workers, [eval], \
          train.checkpoint, train.stop, and raise train.steps, nothing else. Train it as a new run",
-        old.get(key).map_or("absent", String::as_str),
+        old.get(key).map_or_else(|| "absent".to_owned(), serde_json::Value::to_string),
     );
     Err(loaded.document.error_at(key, &message, None).into())
-}
-
-/// Every leaf of a config by its dotted key.
-fn flat(experiment: &config::schema::Experiment) -> std::collections::BTreeMap<String, String> {
-    fn walk(prefix: &str, value: &serde_json::Value, into: &mut std::collections::BTreeMap<String, String>) {
-        match value {
-            serde_json::Value::Object(table) => {
-                for (key, value) in table {
-                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    walk(&path, value, into);
-                }
-            }
-            leaf => drop(into.insert(prefix.to_owned(), leaf.to_string())),
-        }
-    }
-    let mut leaves = std::collections::BTreeMap::new();
-    walk("", &serde_json::to_value(experiment).unwrap_or_default(), &mut leaves);
-    leaves
 }

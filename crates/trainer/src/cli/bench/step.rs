@@ -1,6 +1,4 @@
 //! `kiln bench step`.
-use std::time::Instant;
-
 use clap::Args;
 use kiln_analyses::statistics::{mean, median};
 use kiln_models::At;
@@ -8,7 +6,7 @@ use kiln_models::At;
 use super::super::{ConfigArgs, Global, print};
 use crate::{
     Result,
-    bench::values,
+    bench::{step::StepTimes, values},
     config,
     train::{
         self,
@@ -45,25 +43,22 @@ impl Step {
         let loaded = config::load(&self.config.config, &global.sets(&self.config.set))?;
         let resolved = config::resolve(&loaded)?;
         train::set_threads(loaded.experiment.run.threads);
-        let mut engine = train::build(&loaded, resolved.source, &resolved.device)?;
+        let mut engine = train::ready(&loaded, resolved.source, &resolved.device)?;
         if self.values {
             print(first_pass(&mut engine));
             return Ok(());
         }
-        let (mut pass_ms, mut update_ms, mut step_ms) = (Vec::new(), Vec::new(), Vec::new());
+        let mut times = Vec::new();
         for i in 0..self.warmup + self.steps.max(1) {
-            let start = Instant::now();
-            let pass = engine.pass();
-            let middle = Instant::now();
-            engine.advance(pass);
-            engine.sync();
-            let end = Instant::now();
+            let step = StepTimes::measure(&mut engine);
             if i >= self.warmup {
-                pass_ms.push((middle - start).as_secs_f64() * 1e3);
-                update_ms.push((end - middle).as_secs_f64() * 1e3);
-                step_ms.push((end - start).as_secs_f64() * 1e3);
+                times.push(step);
             }
         }
+        let all = |of: fn(&StepTimes) -> f64| times.iter().map(of).collect::<Vec<f64>>();
+        let step_ms = all(StepTimes::total_ms);
+        let pass_ms = all(|times| times.total_ms() - times.optimizer_ms);
+        let update_ms = all(|times| times.optimizer_ms);
         let minimum = step_ms.iter().copied().fold(f64::INFINITY, f64::min);
         let result = serde_json::json!({
             "median_ms": median(&step_ms),

@@ -12,6 +12,8 @@ use crate::{
     train::{Session, Start, progress::Mode},
 };
 
+mod trial;
+
 /// Train the experiment of a config file, or go on with a run.
 #[derive(Debug, Args)]
 pub struct Train {
@@ -27,6 +29,22 @@ pub struct Train {
     /// Train once more although the same experiment has run.
     #[arg(long)]
     again: bool,
+    /// Build everything, print parameters, memory, steps and data sizes, and stop; nothing is written.
+    #[arg(long, group = "trial", conflicts_with_all = ["resume", "again"])]
+    dry_run: bool,
+    /// Train on the first batch alone, for train.steps steps, and say whether the loss fell (exit code 0) or not (1); no run
+    /// is written.
+    #[arg(long, group = "trial", conflicts_with_all = ["resume", "again"])]
+    overfit_one_batch: bool,
+    /// Write the loss before every step of --overfit-one-batch to this file, a JSON object per line.
+    #[arg(long, value_name = "FILE", requires = "overfit_one_batch")]
+    log: Option<PathBuf>,
+    /// Print the findings of --dry-run or --overfit-one-batch as an object.
+    #[arg(long, requires = "trial")]
+    json: bool,
+    /// Stop at this step as if a signal had asked for it: saved, to be resumed, exit code 3. For tests of resuming.
+    #[arg(long, value_name = "STEP", hide = true)]
+    stop_at: Option<u64>,
     /// Report progress as JSON lines on stdout, for a parent process.
     #[arg(long, hide = true)]
     progress_json: bool,
@@ -44,7 +62,13 @@ impl Train {
             _ => Mode::Bar,
         };
         let sets = global.sets(&self.set);
-        let session = match self.resume {
+        if let Some(path) = self.config.as_ref().filter(|_| self.dry_run) {
+            return trial::dry_run(path, &sets, self.json, global);
+        }
+        if let Some(path) = self.config.as_ref().filter(|_| self.overfit_one_batch) {
+            return trial::one_batch(path, &sets, self.log.as_deref(), self.json, mode, global);
+        }
+        let mut session = match self.resume {
             Some(path) => {
                 let folder = RunFolder::open(&path)?;
                 let loaded = config::load(&folder.file("config.toml"), &sets)?;
@@ -77,6 +101,9 @@ impl Train {
                 }
             }
         };
+        if let Some(step) = self.stop_at {
+            session.stop_at(step);
+        }
         let folder = session.folder().path().to_owned();
         global.say(format_args!("run: {}", folder.display()));
         if self.progress_json {
