@@ -17,6 +17,7 @@ mod report;
 mod reproduce;
 mod runs;
 mod schema;
+mod sweep;
 mod train;
 
 /// Train, ablate and reproduce what is published about the softmax and everything that replaces it.
@@ -90,10 +91,12 @@ enum Verb {
     List(list::List),
     /// List, fetch and check the data sets that are not generated.
     Data(data::Data),
-    /// Print the JSON Schema of experiment or study files.
+    /// Print the JSON Schema of experiment, study or sweep files.
     Schema(schema::Print),
     /// Run what a study still lacks and judge its claims.
     Reproduce(reproduce::Reproduce),
+    /// Vary an experiment over keys and seeds: plan, train what is missing, see how far it is.
+    Sweep(sweep::Sweep),
     /// Write the report of a run anew.
     Report(report::Report),
     /// List runs, compare their sizes, remove them.
@@ -124,7 +127,7 @@ pub fn main() -> ExitCode {
         Ok(Err(error)) => {
             match &error {
                 Error::Config(config) => eprintln!("{}", config.render(colour())),
-                Error::Interrupted { .. } => eprintln!("{error}"),
+                Error::Interrupted { .. } | Error::Stopped => eprintln!("{error}"),
                 _ => eprintln!("error: {error}"),
             }
             ExitCode::from(error.exit_code())
@@ -143,6 +146,7 @@ fn run() -> Result<()> {
         Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
         Verb::Reproduce(verb) => verb.run(&global),
+        Verb::Sweep(verb) => verb.run(&global),
         Verb::Report(verb) => verb.run(&global),
         Verb::Runs(verb) => verb.run(&global),
         Verb::Check(verb) => verb.run(&global),
