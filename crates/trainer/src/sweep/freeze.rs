@@ -1,16 +1,12 @@
 //! One plan file: made once, kept until the user asks for another.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::anyhow;
-use serde_json::Value;
+use kiln_sweeps::Variant;
 
-use super::{PlannedVariant, SweepFile, SweepPlan, changes, draft, draft::check};
+use super::{PlannedVariant, SweepFile, SweepPlan, changes, differences::differences, draft, draft::check};
 use crate::{
     Result, atomic,
-    config::leaves::{leaves, text},
     error::Sort,
     plan::{
         Draft, Plan,
@@ -132,29 +128,14 @@ fn describe(file: &SweepFile, draft: &Draft, threads: usize) -> SweepPlan {
     }
 }
 
-/// The variants with the keys on which their resolved configs differ.
+/// The variants with what their configs differ in, as those of the first seed say it.
 fn variants(file: &SweepFile, draft: &Draft) -> Vec<PlannedVariant> {
-    let names: BTreeMap<String, &str> =
-        draft.plan.jobs.iter().map(|job| (draft.plan.folder(job).display().to_string(), job.run.as_str())).collect();
-    let configs: Vec<BTreeMap<String, Value>> = file
-        .variants
-        .iter()
-        .map(|variant| {
-            let of = |(job, _): &(&crate::plan::Job, _)| job.run == variant.name && job.seed == file.sweep.seeds[0];
-            let found = draft.plan.jobs.iter().zip(&draft.loaded).find(of);
-            found.map(|(_, loaded)| leaves(&loaded.experiment)).unwrap_or_default()
-        })
-        .collect();
-    let keys: BTreeSet<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
-    let differs = |key: &&&String| configs.windows(2).any(|pair| pair[0].get(**key) != pair[1].get(**key));
-    let differing: Vec<&String> = keys.iter().filter(differs).copied().collect();
-    // A run of the sweep is said by its variant: its folder differs from seed to seed.
-    let shown = |value: &Value| names.get(&text(value)).map_or_else(|| text(value), |name| (*name).to_owned());
-    let all = file.variants.iter().zip(&configs);
-    all.map(|(variant, config)| PlannedVariant {
-        name: variant.name.clone(),
-        label: variant.label.clone(),
-        settings: differing.iter().filter_map(|key| Some(((*key).clone(), shown(config.get(*key)?)))).collect(),
-    })
-    .collect()
+    let config = |variant: &Variant| {
+        let mut jobs = draft.plan.jobs.iter().zip(&draft.loaded);
+        jobs.find(|(job, _)| job.run == variant.name && job.seed == file.sweep.seeds[0]).map(|(_, loaded)| loaded)
+    };
+    let configs: Vec<_> = file.variants.iter().filter_map(config).collect();
+    let all = file.variants.iter().zip(differences(&configs, &draft.plan));
+    all.map(|(variant, settings)| PlannedVariant { name: variant.name.clone(), label: variant.label.clone(), settings })
+        .collect()
 }

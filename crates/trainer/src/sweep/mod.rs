@@ -7,6 +7,7 @@
 //! For a comparison of the variants, [`SweepPlan::find`] opens the plan of a sweep file or a sweep's folder, and its
 //! overview lists variants, what they differ in, the baseline, and the folder and state of every run.
 mod changes;
+mod differences;
 mod draft;
 mod freeze;
 mod overview;
@@ -96,7 +97,7 @@ pub struct PlannedVariant {
     pub name: String,
     /// What it is called in a comparison.
     pub label: String,
-    /// Keys of the resolved config on which variants differ, and what they are here; keys it lacks are left out.
+    /// Keys on which the configs of variants differ, and what they are here; keys it lacks are left out.
     pub settings: Vec<(String, String)>,
 }
 
