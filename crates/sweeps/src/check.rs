@@ -34,7 +34,7 @@ pub(crate) fn ensure(holds: bool, key: impl Into<String>, message: impl FnOnce()
 }
 
 /// Most variants of one sweep; more are taken for a slip of the pen.
-pub(crate) const MOST_VARIANTS: usize = 10_000;
+pub(crate) const MOST_VARIANTS: usize = 1000;
 
 impl Sweep {
     /// Checks the parts of the sweep against each other.

@@ -46,7 +46,7 @@ impl Sweep {
     /// The variants, in the order of the file.
     ///
     /// # Errors
-    /// If there are more than ten thousand, two have the same name, or a random sweep has fewer different draws than it
+    /// If there are more than a thousand, two have the same name, or a random sweep has fewer different draws than it
     /// asks for.
     pub fn variants(&self) -> Result<Vec<Variant>, Invalid> {
         let mut variants = match (&self.grid, &self.random) {

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::{Global, print};
 use crate::{
-    Result,
+    Result, config,
     plan::{pool, state::State},
     sweep::{self, Overview, Prepared, RunView, SweepFile, SweepPlan, VariantView, Wanted},
 };
@@ -34,7 +34,7 @@ enum Action {
     },
     /// How far each run is.
     Status {
-        /// The sweep's TOML file.
+        /// The sweep's TOML file, or its folder.
         sweep: PathBuf,
         /// Print one object.
         #[arg(long)]
@@ -74,8 +74,12 @@ impl Sweep {
             }
             Action::Run { choice, fail_fast } => train(&choice, fail_fast, &self.dir, global),
             Action::Status { sweep, json } => {
-                let file = SweepFile::open(&sweep)?;
-                let plan = SweepPlan::find_in(&file.dir(&self.dir), &sweep)?;
+                // The plan counts, whatever has become of the file.
+                let dir = if sweep.is_dir() { sweep.clone() } else { self.dir.join(config::stem(&sweep)) };
+                let Some(plan) = SweepPlan::read(&dir)? else {
+                    SweepFile::open(&sweep)?;
+                    return SweepPlan::find_in(&dir, &sweep).map(drop);
+                };
                 show(&plan.overview(), json, || states(&plan.overview()));
                 tell_failures(&plan.overview(), json);
                 Ok(())

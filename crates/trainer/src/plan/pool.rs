@@ -90,7 +90,9 @@ pub fn execute(plan: &Plan, options: &Options<'_>) -> Result<Execution> {
     });
     pool.bars.finish();
     let failures = pool.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Execution { interrupted: signal.load(Ordering::Relaxed), failures })
+    // A signal to a child alone stops the rest as well.
+    let stopped = pool.halt.load(Ordering::Relaxed) && failures.is_empty();
+    Ok(Execution { interrupted: stopped || signal.load(Ordering::Relaxed), failures })
 }
 
 /// A job, as this process sees it.

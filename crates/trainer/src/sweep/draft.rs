@@ -1,5 +1,5 @@
 //! From a sweep file to the resolved config of every run.
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use kiln_claims::assignment;
 use kiln_sweeps::{Setting, Variant, circle, hint};
@@ -27,9 +27,10 @@ pub fn draft(file: &SweepFile, dir: &Path, threads: usize) -> Result<Draft> {
     for variant in &file.variants {
         needs.push(reader.needs(variant)?);
     }
+    let order = reader.order(&needs)?;
     let mut wishes: Vec<Wish> = Vec::new();
     for &seed in &file.sweep.seeds {
-        for i in reader.order(&needs)? {
+        for &i in &order {
             let variant = &file.variants[i];
             let loaded = reader.resolved(variant, seed, &wishes)?;
             let differences = variant.settings.iter().map(|setting| assignment(&setting.key, &setting.value)).collect();
@@ -143,13 +144,17 @@ impl Reader<'_> {
             };
             return Err(self.file.document.error_at(first.map_or("", |v| &v.place), &message, None).into());
         }
+        let position: HashMap<&str, usize> = variants.iter().enumerate().map(|(i, v)| (&*v.name, i)).collect();
+        let mut placed = vec![false; variants.len()];
         let mut order: Vec<usize> = Vec::new();
+        // Without a circle each pass places one variant at least.
         while order.len() < variants.len() {
-            let placed = |name: &String| order.iter().any(|&j| variants[j].name == *name);
-            let ready = (0..variants.len()).find(|i| !order.contains(i) && needs[*i].iter().all(placed));
-            match ready {
-                Some(i) => order.push(i),
-                None => break,
+            for i in 0..variants.len() {
+                let ready = || needs[i].iter().all(|name| position.get(&**name).is_none_or(|&j| placed[j]));
+                if !placed[i] && ready() {
+                    placed[i] = true;
+                    order.push(i);
+                }
             }
         }
         Ok(order)
@@ -157,15 +162,15 @@ impl Reader<'_> {
 
     /// Two variants with one config would be one run, made twice.
     fn check_distinct(&self, draft: &Draft) -> Result<()> {
-        let mut seen: Vec<(String, &str)> = Vec::new();
+        let mut seen: HashMap<String, &str> = HashMap::new();
         for (job, loaded) in draft.plan.jobs.iter().zip(&draft.loaded) {
             let identity = config::identity(&loaded.experiment);
-            if let Some((_, other)) = seen.iter().find(|(known, _)| *known == identity) {
+            if let Some(other) = seen.get(&identity) {
                 let place = self.file.variants.iter().find(|v| v.name == job.run).map_or("", |v| &v.place);
                 let message = format!("variants \"{other}\" and \"{}\" are the same experiment; keep one", job.run);
                 return Err(self.file.document.error_at(place, &message, None).into());
             }
-            seen.push((identity, &job.run));
+            seen.insert(identity, &job.run);
         }
         Ok(())
     }
