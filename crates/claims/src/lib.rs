@@ -39,7 +39,7 @@ mod verdict;
 pub use check::Invalid;
 pub use evaluate::{EvalError, Reading, Records, Value, read};
 pub use expr::{Comparison, Expr, ExprError};
-pub use plan::PlannedRun;
+pub use plan::{PlannedRun, assignment};
 pub use record::{Flag, Provenance};
 pub use study::{
     Claim, ClaimKind, Condition, ConditionKind, PerScale, ProfileSpec, ReportSpec, RunSpec, Scale, ScaleOverrides,

@@ -23,8 +23,13 @@ pub struct PlannedRun {
 impl PlannedRun {
     /// The settings as `key=value` with TOML values, the way `--set` takes them.
     pub fn assignments(&self) -> Vec<String> {
-        self.set.iter().map(|(key, value)| format!("{key}={}", toml(value))).collect()
+        self.set.iter().map(|(key, value)| assignment(key, value)).collect()
     }
+}
+
+/// A setting as `key=value` with a TOML value, the way `--set` takes it.
+pub fn assignment(key: &str, value: &Value) -> String {
+    format!("{key}={}", toml(value))
 }
 
 /// A value in TOML's inline form. JSON's strings, numbers, booleans and lists are TOML as they stand.

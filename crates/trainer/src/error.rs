@@ -26,6 +26,9 @@ pub enum Error {
         /// Steps done.
         step: u64,
     },
+    /// A signal asked for an end while the runs of a plan were made; what was trained is saved.
+    #[error("stopped by a signal, state saved; the same command goes on")]
+    Stopped,
 }
 
 /// What every command returns.
@@ -37,7 +40,7 @@ impl Error {
         match self {
             Self::Run(_) | Self::Told => 1,
             Self::Config(_) | Self::Input(_) => 2,
-            Self::Interrupted { .. } => 3,
+            Self::Interrupted { .. } | Self::Stopped => 3,
         }
     }
 }

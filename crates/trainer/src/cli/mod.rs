@@ -23,6 +23,7 @@ mod report;
 mod reproduce;
 mod runs;
 mod schema;
+mod sweep;
 mod terminal;
 mod train;
 mod verify;
@@ -102,10 +103,12 @@ enum Verb {
     List(list::List),
     /// List, fetch and check the data sets that are not generated.
     Data(data::Data),
-    /// Print the JSON Schema of experiment or study files.
+    /// Print the JSON Schema of experiment, study or sweep files.
     Schema(schema::Print),
     /// Run what a study still lacks and judge its claims.
     Reproduce(reproduce::Reproduce),
+    /// Vary an experiment over keys and seeds: plan, train what is missing, see how far it is.
+    Sweep(sweep::Sweep),
     /// Write the report of a run anew.
     Report(report::Report),
     /// List runs, compare their sizes, remove them.
@@ -147,7 +150,7 @@ pub fn main() -> ExitCode {
         Ok(Err(error)) => {
             match &error {
                 Error::Config(config) => eprintln!("{}", config.render(terminal::colour(&std::io::stderr()))),
-                Error::Interrupted { .. } => eprintln!("{error}"),
+                Error::Interrupted { .. } | Error::Stopped => eprintln!("{error}"),
                 Error::Told => {}
                 _ => eprintln!("error: {error}"),
             }
@@ -169,6 +172,7 @@ fn run() -> Result<()> {
         Verb::Data(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
         Verb::Reproduce(verb) => verb.run(&global),
+        Verb::Sweep(verb) => verb.run(&global),
         Verb::Report(verb) => verb.run(&global),
         Verb::Runs(verb) => verb.run(&global),
         Verb::Check(verb) => verb.run(&global),

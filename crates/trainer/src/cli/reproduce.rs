@@ -8,7 +8,8 @@ use super::{Global, print};
 use crate::{
     Result,
     error::Sort,
-    study::{Book, evidence::Evidence, pool, record, report},
+    plan::{pool, state},
+    study::{Book, evidence::Evidence, record, report},
 };
 
 /// Run what a study still lacks and judge its claims.
@@ -53,26 +54,33 @@ impl Reproduce {
         let cores = global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let jobs = self.jobs.unwrap_or(cores).clamp(1, cores.max(1));
         let plan = book.plan(self.scale, &self.only, (cores / jobs).max(1))?;
-        let options = pool::Options { jobs, rerun_stale: self.rerun == Some(Rerun::Stale), quiet: global.quiet };
-        let missing = plan.jobs.iter().filter(|job| !pool::is_done(&job.folder, options.rerun_stale)).count();
-        global.say(format_args!("{}: {} runs, {missing} to be made, {jobs} at a time", book.name, plan.jobs.len()));
-        let executed = pool::execute(&plan, &options);
-        if matches!(executed, Err(crate::Error::Interrupted { .. })) {
-            return Err(anyhow!("stopped; what was trained is kept, the same command goes on")).failed();
+        let runs = &plan.runs;
+        let options = pool::Options {
+            jobs,
+            rerun_stale: self.rerun == Some(Rerun::Stale),
+            fail_fast: false,
+            quiet: global.quiet,
+            before: &|job| plan.note_claims(job),
+        };
+        let missing = runs.jobs.iter().filter(|job| !state::is_done(&runs.folder(job), options.rerun_stale)).count();
+        global.say(format_args!("{}: {} runs, {missing} to be made, {jobs} at a time", book.name, runs.jobs.len()));
+        let executed = pool::execute(runs, &options)?;
+        if executed.interrupted {
+            return executed.check();
         }
 
         let evidence = Evidence::read(&plan)?;
-        let result = report::build(&book, self.scale, &plan, &evidence);
-        report::write(&result, &plan.dir, "REPORT.md", "report.html").failed()?;
+        let result = report::build(&book, self.scale, runs, &evidence);
+        report::write(&result, &runs.dir, "REPORT.md", "report.html").failed()?;
         if self.record {
-            record::write(&book, self.scale, &plan, &evidence, &result).failed()?;
+            record::write(&book, self.scale, runs, &evidence, &result).failed()?;
         }
         print(table(&result));
         if let Some(figure) = result.figures.first() {
-            print(format_args!("picture: {}", plan.dir.join(&figure.png_path).display()));
+            print(format_args!("picture: {}", runs.dir.join(&figure.png_path).display()));
         }
-        print(format_args!("report:  {}", plan.dir.join("report.html").display()));
-        executed
+        print(format_args!("report:  {}", runs.dir.join("report.html").display()));
+        executed.check()
     }
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use super::print;
 use crate::{Result, config::schema::Experiment};
 
-/// Print the JSON Schema of experiment or study files.
+/// Print the JSON Schema of experiment, study or sweep files.
 #[derive(Debug, Args)]
 pub struct Print {
     /// Which file it describes.
@@ -16,6 +16,7 @@ pub struct Print {
 enum Kind {
     Experiment,
     Study,
+    Sweep,
 }
 
 /// The schema of experiment files, draft 2020-12.
@@ -26,6 +27,11 @@ pub fn experiment() -> String {
 /// The schema of study files, draft 2020-12.
 pub fn study() -> String {
     pretty(schemars::schema_for!(kiln_claims::Study))
+}
+
+/// The schema of sweep files, draft 2020-12.
+pub fn sweep() -> String {
+    pretty(schemars::schema_for!(kiln_sweeps::Sweep))
 }
 
 fn pretty(schema: schemars::Schema) -> String {
@@ -47,6 +53,7 @@ impl Print {
         print(match self.kind {
             Kind::Experiment => experiment(),
             Kind::Study => study(),
+            Kind::Sweep => sweep(),
         });
         Ok(())
     }

@@ -11,12 +11,11 @@ use kiln_datasets::{BatchSource, Order, Split};
 use crate::{Error, Result, atomic, device, measure, task::Misfit, train::feed::io};
 
 mod answers;
-mod flat;
 pub mod keys;
+pub mod leaves;
 pub mod places;
 pub mod schema;
 
-pub use flat::flat;
 use schema::Experiment;
 
 /// An experiment and the text it came from.
@@ -64,13 +63,32 @@ impl Loader for Texts {
 /// # Errors
 /// If the file cannot be read or does not fit the schema.
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+    let mut loaded = read(path, sets)?;
+    loaded.pin()?;
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// Writes into the config what it stands for outside of itself, such as the hash of a teacher's weights.
+    ///
+    /// # Errors
+    /// If what it names is not there or has changed.
+    pub fn pin(&mut self) -> Result<()> {
+        self.experiment.task.pin().map_err(|misfit| refuse_task(&self.document, &misfit))
+    }
+}
+
+/// As [`load`], for an experiment that names what is still to come, such as the run of a teacher: nothing is pinned.
+///
+/// # Errors
+/// If the file cannot be read or does not fit the schema.
+pub fn read(path: &Path, sets: &[String]) -> Result<Loaded> {
     let path = places::find(path);
     let mut document = Document::load(&path, &Texts)?;
     for set in sets {
         document.set(set)?;
     }
-    let mut experiment = document.deserialize::<Experiment>()?;
-    experiment.task.pin().map_err(|misfit| refuse_task(&document, &misfit))?;
+    let experiment = document.deserialize::<Experiment>()?;
     Ok(Loaded { path, sets: sets.to_vec(), experiment, document })
 }
 

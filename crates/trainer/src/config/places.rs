@@ -22,6 +22,12 @@ pub fn find(path: &Path) -> PathBuf {
         .unwrap_or(path.into())
 }
 
+/// The file `name` beside `file`, if there is one, else the same path for [`find`].
+pub fn beside(file: &Path, name: &str) -> PathBuf {
+    let beside = file.parent().unwrap_or(Path::new("")).join(name);
+    if beside.is_file() || embedded(&beside).is_some() { beside } else { name.into() }
+}
+
 /// Reads a file found by [`find`], or the copy inside the binary.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Result, atomic,
-    config::{self, schema::Experiment},
+    config::{self, leaves::leaves, schema::Experiment},
     error::Sort,
 };
 
@@ -164,7 +164,7 @@ impl Comparison {
 }
 
 fn keys(a: &Experiment, b: &Experiment) -> Vec<Key> {
-    let (a, b) = (config::flat(a), config::flat(b));
+    let (a, b) = (leaves(a), leaves(b));
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let pair = |key: &&String| (a.get(*key).cloned(), b.get(*key).cloned());
     names

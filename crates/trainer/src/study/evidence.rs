@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_claims::{Claim, Provenance, Records};
 
-use super::{ClaimHashes, plan::Plan};
+use super::{ClaimHashes, StudyPlan};
 use crate::{
     Result,
     error::Sort,
@@ -37,16 +37,14 @@ impl Evidence {
     ///
     /// # Errors
     /// If a log or a summary is damaged.
-    pub fn read(plan: &Plan) -> Result<Self> {
+    pub fn read(plan: &StudyPlan) -> Result<Self> {
         let mut runs = HashMap::new();
-        for job in &plan.jobs {
-            let Ok(folder) = RunFolder::open(&job.folder) else { continue };
+        for job in &plan.runs.jobs {
+            let Ok(folder) = RunFolder::open(&plan.runs.folder(job)) else { continue };
             let Some(summary) = folder.summary()?.filter(|summary| summary.status.is_final()) else { continue };
             let rows = metrics::read(&folder.file("metrics.jsonl")).input()?;
             let series = metrics::names(&rows).into_iter().map(|name| (name.clone(), metrics::series(&rows, &name)));
-            let claims =
-                std::fs::read_to_string(plan.claims_file(job)).ok().and_then(|text| serde_json::from_str(&text).ok());
-            let finished = Finished { series: series.collect(), rows, summary, claims: claims.unwrap_or_default() };
+            let finished = Finished { series: series.collect(), rows, summary, claims: plan.claims_before(job) };
             runs.insert((job.run.clone(), job.seed), finished);
         }
         Ok(Self { runs })

@@ -1,10 +1,8 @@
 //! Studies: many runs, judged against what a paper claims.
 //!
-//! [`plan`] resolves every run before the first one starts, [`pool`] trains what is missing, [`evidence`] reads
-//! what came out, [`report`] judges and draws it, [`record`] keeps it beside the study file.
+//! A [`StudyPlan`] holds every run, resolved before the first one starts, [`evidence`] reads what came out, [`report`]
+//! judges and draws it, [`record`] keeps it beside the study file.
 pub mod evidence;
-pub mod plan;
-pub mod pool;
 pub mod record;
 pub mod report;
 
@@ -15,13 +13,14 @@ use std::{
 
 use anyhow::anyhow;
 use kiln_claims::{Claim, Scale, Study};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, atomic,
     config::{self, places},
     error::Sort,
+    plan::{Draft, Job, Plan, Wish},
 };
-use plan::{Plan, Wish};
 
 /// A study file, read and checked.
 #[derive(Clone, Debug)]
@@ -58,11 +57,11 @@ impl Book {
         Ok(Self { name, path, study })
     }
 
-    /// Resolves the runs of a scale; `only` keeps those whose name, or one of whose claims, is in the list.
+    /// Resolves the runs of a scale and writes the plan; `only` keeps those whose name, or one of whose claims, is in the list.
     ///
     /// # Errors
-    /// If the scale is not declared, a config does not fit, or `only` names nothing.
-    pub fn plan(&self, scale: Scale, only: &[String], threads: usize) -> Result<Plan> {
+    /// If the scale is not declared, a config does not fit, `only` names nothing, or the folder cannot be written.
+    pub fn plan(&self, scale: Scale, only: &[String], threads: usize) -> Result<StudyPlan> {
         let study = &self.study;
         let Some(spec) = study.scales.get(scale) else {
             let known: Vec<_> = study.scales.iter().map(|(scale, _)| scale.name()).collect();
@@ -76,11 +75,12 @@ impl Book {
                     || claims.iter().any(|claim| claim.id == *word && claim.runs().contains(&run.name.as_str()))
             };
             if only.is_empty() || only.iter().any(wanted) {
-                let sets = run.assignments();
-                // A config beside the study, or one of the source tree.
-                let beside = self.path.parent().unwrap_or(Path::new("")).join(&run.config);
-                let base = if beside.is_file() { beside } else { PathBuf::from(&run.config) };
-                wishes.push(Wish { run: run.name, seed: run.seed, base, sets, needs: run.needs });
+                let differences = run.assignments();
+                let own = [format!("run.seed={}", run.seed), format!("run.threads={threads}")];
+                let sets: Vec<String> = differences.iter().cloned().chain(own).collect();
+                let loaded = config::load(&places::beside(&self.path, &run.config), &sets)?;
+                config::resolve(&loaded)?;
+                wishes.push(Wish { run: run.name, loaded, needs: run.needs, differences });
             }
         }
         if wishes.is_empty() {
@@ -89,7 +89,7 @@ impl Book {
                 .input();
         }
         let hashes = claims.iter().map(|claim| (claim.id.clone(), self.claim_hash(claim, &spec.seeds))).collect();
-        Plan::freeze(&self.dir(scale), wishes, threads, hashes)
+        StudyPlan::freeze(Draft::new(&self.dir(scale), wishes), hashes)
     }
 
     /// Where runs and reports of a scale go.
@@ -111,3 +111,41 @@ impl Book {
 
 /// Claim id to hash, as it stood when a run was started.
 pub type ClaimHashes = BTreeMap<String, String>;
+
+/// Every run of a study at one scale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyPlan {
+    /// The runs.
+    #[serde(flatten)]
+    pub runs: Plan,
+    /// The claims that will be judged, by the hash of what decides them.
+    pub claims: ClaimHashes,
+}
+
+impl StudyPlan {
+    fn freeze(draft: Draft, claims: ClaimHashes) -> Result<Self> {
+        draft.write_configs().input()?;
+        let plan = Self { runs: draft.plan, claims };
+        let text = serde_json::to_string_pretty(&plan).failed()?;
+        atomic::write(&plan.runs.dir.join(Plan::FILE), text + "\n").input()?;
+        Ok(plan)
+    }
+
+    /// Keeps the claims' hashes as they stand before a run is begun; an edit made after it will show.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn note_claims(&self, job: &Job) -> anyhow::Result<()> {
+        atomic::write(&self.claims_file(job), serde_json::to_string_pretty(&self.claims)? + "\n")
+    }
+
+    /// The claims and their hashes when a run was begun.
+    pub fn claims_before(&self, job: &Job) -> ClaimHashes {
+        let text = std::fs::read_to_string(self.claims_file(job)).ok();
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    fn claims_file(&self, job: &Job) -> PathBuf {
+        self.runs.dir.join("claims").join(format!("{}.json", job.label()))
+    }
+}

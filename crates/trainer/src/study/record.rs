@@ -13,8 +13,8 @@ use anyhow::Context;
 use kiln_claims::Scale;
 use kiln_reports::StudyReport;
 
-use super::{Book, evidence::Evidence, plan::Plan, report};
-use crate::atomic;
+use super::{Book, evidence::Evidence, report};
+use crate::{atomic, plan::Plan};
 
 /// Most bytes a run's thinned log may take.
 const LOG_BYTES: usize = 12_000;
@@ -30,7 +30,7 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
         let Some(finished) = evidence.run(&job.run, job.seed) else { continue };
         let place = records.join(job.label());
         for file in ["config.toml", "environment.json"] {
-            let path = job.folder.join(file);
+            let path = plan.folder(job).join(file);
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             atomic::write(&place.join(file), text)?;
         }

@@ -5,8 +5,12 @@ use kiln_claims::{Claim, ConditionKind, ConditionRow, Flag, ProfileSpec, Scale, 
 use kiln_reports as reports;
 use kiln_reports::{Axis, Figure, FigureGrid, Plot, Series, StudyFigure, StudyReport, svg_to_png};
 
-use super::{Book, evidence::Evidence, plan::Plan};
-use crate::{atomic, run::environment::Environment};
+use super::{Book, evidence::Evidence};
+use crate::{
+    atomic,
+    plan::{Job, Plan},
+    run::environment::Environment,
+};
 
 /// Judges the claims of a scale on the evidence and draws its figures.
 pub fn build(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> StudyReport {
@@ -22,8 +26,8 @@ pub fn build(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence) -> Stu
             false => observed(claim, &runs, &spec.seeds, evidence),
         })
         .collect();
-    let started = |job: &super::plan::Job| -> Option<String> {
-        let text = std::fs::read_to_string(job.folder.join("environment.json")).ok()?;
+    let started = |job: &Job| -> Option<String> {
+        let text = std::fs::read_to_string(plan.folder(job).join("environment.json")).ok()?;
         Some(serde_json::from_str::<Environment>(&text).ok()?.started)
     };
     let started: BTreeSet<String> = plan.jobs.iter().filter_map(started).collect();
@@ -258,7 +262,7 @@ fn profile(spec: &ProfileSpec, scale: Scale, plan: &Plan, evidence: &Evidence) -
         figure.y = Axis::new(&*spec.y).range(0.0, 1.0);
     }
     for name in &spec.runs {
-        let curve = |job: &super::plan::Job| {
+        let curve = |job: &Job| {
             let end = evidence.run(name, job.seed)?.rows.last()?;
             let point = |(place, metric): &(f64, String)| Some((*place, end.get(metric).filter(|y| y.is_finite())?));
             Some(spec.points.iter().filter_map(point).collect::<Vec<_>>())

@@ -13,13 +13,13 @@ pub mod snapshot;
 pub mod state;
 pub mod stop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
 use crate::{
     CODE_HASH, Error, Result,
-    config::{self, Loaded, Resolved},
+    config::{self, Loaded, Resolved, leaves::leaves},
     error::Sort,
     run::{
         RunFolder,
@@ -63,7 +63,6 @@ impl Session {
     /// If the parts do not fit each other or the folder cannot be written.
     pub fn start(loaded: &Loaded, again: bool) -> Result<Start> {
         let resolved = config::resolve(loaded)?;
-        set_threads(loaded.experiment.run.threads);
         let dir = &loaded.experiment.run.dir;
         let name = RunFolder::name(&config::stem(&loaded.path), &loaded.experiment);
         let mut path = dir.join(&name);
@@ -78,10 +77,19 @@ impl Session {
             }
             path = dir.join(format!("{name}-{copy}"));
         }
+        Ok(Start::New(Box::new(Self::begin(loaded, resolved, &path)?)))
+    }
+
+    /// Prepares a new run in this folder, whatever is there.
+    ///
+    /// # Errors
+    /// If the parts do not fit each other or the folder cannot be written.
+    pub fn begin(loaded: &Loaded, resolved: Resolved, path: &Path) -> Result<Self> {
+        set_threads(loaded.experiment.run.threads);
         let engine = ready(loaded, resolved.source, &resolved.device)?;
-        let folder = RunFolder::create(&path, loaded)?;
+        let folder = RunFolder::create(path, loaded)?;
         let log = MetricsLog::open(&folder.file("metrics.jsonl"), 0).input()?;
-        Ok(Start::New(Box::new(Self::assemble(engine, resolved.steps, folder, log, 0.0)?)))
+        Self::assemble(engine, resolved.steps, folder, log, 0.0)
     }
 
     /// Continues a run from its newest complete checkpoint. `loaded` is the folder's config with the changes
@@ -275,7 +283,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     if then == *now {
         return Ok(());
     }
-    let (old, new) = (config::flat(&then), config::flat(now));
+    let (old, new) = (leaves(&then), leaves(now));
     let mut changed: Vec<&String> =
         new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(k, _)| k).collect();
     changed.extend(old.keys().filter(|key| !new.contains_key(*key)));
@@ -283,7 +291,7 @@ fn may_resume(before: &config::schema::Experiment, loaded: &Loaded) -> Result<()
     let message = format!(
         "{key} was {} when this run began; a resumed run may change run.dir, run.threads, run.workers, [eval], \
          train.checkpoint, train.stop, and raise train.steps, nothing else. Train it as a new run",
-        old.get(key).map_or_else(|| "absent".to_owned(), serde_json::Value::to_string),
+        old.get(key).map_or_else(|| "absent".to_owned(), ToString::to_string),
     );
     Err(loaded.document.error_at(key, &message, None).into())
 }

@@ -8,7 +8,8 @@ use super::{Global, print};
 use crate::{
     Result, config,
     error::Sort,
-    run::{RunFolder, summary::Summary},
+    plan::lock,
+    run::{RunFolder, checkpoint::Checkpoints, summary::Summary},
     train::{Session, Start, progress::Mode},
 };
 
@@ -48,6 +49,12 @@ pub struct Train {
     /// Report progress as JSON lines on stdout, for a parent process.
     #[arg(long, hide = true)]
     progress_json: bool,
+    /// Train in this folder, or go on with what is there, for a parent process.
+    #[arg(long, hide = true, requires = "lock", conflicts_with_all = ["resume", "again"])]
+    place: Option<PathBuf>,
+    /// Wait for this lock, and hold it.
+    #[arg(long, hide = true)]
+    lock: Option<PathBuf>,
 }
 
 impl Train {
@@ -68,7 +75,13 @@ impl Train {
         if let Some(path) = self.config.as_ref().filter(|_| self.overfit_one_batch) {
             return trial::one_batch(path, &sets, self.log.as_deref(), self.json, mode, global);
         }
-        let mut session = match self.resume {
+        // Until the child of a parent that was killed has saved and ended, its folder is not settled.
+        let _alone = self.lock.as_deref().map(lock::wait).transpose().input()?;
+        let begun = self.place.clone().filter(|place| Checkpoints::of(place).newest().is_ok());
+        if begun.as_deref().is_some_and(|place| RunFolder::open(place).is_ok_and(|run| run.finished())) {
+            return Ok(());
+        }
+        let mut session = match self.resume.or(begun) {
             Some(path) => {
                 let folder = RunFolder::open(&path)?;
                 let loaded = config::load(&folder.file("config.toml"), &sets)?;
@@ -81,7 +94,12 @@ impl Train {
             None => {
                 let path = self.config.ok_or_else(|| anyhow!("give a config file")).input()?;
                 let loaded = config::load(&path, &sets)?;
-                match Session::start(&loaded, self.again)? {
+                let start = match &self.place {
+                    Some(place) => Session::begin(&loaded, config::resolve(&loaded)?, place)
+                        .map(|session| Start::New(Box::new(session))),
+                    None => Session::start(&loaded, self.again),
+                };
+                match start? {
                     Start::New(session) => *session,
                     Start::Finished(run) => {
                         global.say("this experiment has been trained already; --again makes another run");
