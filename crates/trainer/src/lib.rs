@@ -8,6 +8,7 @@ pub mod apply;
 pub mod atomic;
 pub mod bench;
 pub mod cli;
+pub mod comparison;
 pub mod config;
 pub mod device;
 pub mod error;

@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod environment;
 pub mod metrics;
+pub mod record;
 pub mod report;
 pub mod summary;
 

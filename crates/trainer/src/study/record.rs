@@ -14,10 +14,7 @@ use kiln_claims::Scale;
 use kiln_reports::StudyReport;
 
 use super::{Book, evidence::Evidence, report};
-use crate::{atomic, plan::Plan};
-
-/// Most bytes a run's thinned log may take.
-const LOG_BYTES: usize = 12_000;
+use crate::{atomic, plan::Plan, run};
 
 /// Writes the record of a scale and the report over all recorded scales.
 ///
@@ -28,16 +25,6 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
     let records = folder.join("records").join(scale.name());
     for job in &plan.jobs {
         let Some(finished) = evidence.run(&job.run, job.seed) else { continue };
-        let place = records.join(job.label());
-        for file in ["config.toml", "environment.json"] {
-            let path = plan.folder(job).join(file);
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            atomic::write(&place.join(file), text)?;
-        }
-        // Per-tensor values are in the run's own folder; here they would drown the rest.
-        let mut summary = finished.summary.clone();
-        summary.metrics.retain(|name, _| !name.contains('['));
-        summary.write(&place.join("summary.json"))?;
         let mut read: BTreeSet<String> =
             ["train_loss", "train_accuracy", "test_loss", "test_accuracy"].map(String::from).into();
         read.extend(book.study.report.end_metrics().map(String::from));
@@ -51,9 +38,7 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
                     .map(|m| m.name.clone()),
             );
         }
-        // Not every run has a test set or an attention head.
-        read.retain(|name| finished.rows.iter().any(|row| row.get(name).is_some()));
-        atomic::write(&place.join("metrics.csv"), thinned(&finished.rows, &read))?;
+        run::record::write(&plan.folder(job), &finished.summary, &finished.rows, read, &records.join(job.label()))?;
     }
     atomic::write(&records.join("report.json"), serde_json::to_string(report)? + "\n")?;
 
@@ -73,28 +58,4 @@ pub fn write(book: &Book, scale: Scale, plan: &Plan, evidence: &Evidence, report
         page = false;
     }
     atomic::write(&folder.join("REPORT.md"), markdown)
-}
-
-/// The log's columns `keep` as CSV, every second row dropped until it is small enough; first and last row stay.
-fn thinned(rows: &[crate::run::metrics::Row], keep: &BTreeSet<String>) -> String {
-    let mut step = 1;
-    loop {
-        let mut text = format!("step,{}\n", keep.iter().cloned().collect::<Vec<_>>().join(","));
-        for (i, row) in rows.iter().enumerate() {
-            if i % step == 0 || i + 1 == rows.len() {
-                text.push_str(&row.step.to_string());
-                for name in keep {
-                    text.push(',');
-                    if let Some(value) = row.get(name) {
-                        text.push_str(&kiln_reports::number(value));
-                    }
-                }
-                text.push('\n');
-            }
-        }
-        if text.len() <= LOG_BYTES || step > rows.len() {
-            return text;
-        }
-        step *= 2;
-    }
 }
