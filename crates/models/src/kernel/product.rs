@@ -34,7 +34,7 @@ impl<'a, R> Matrix<'a, R> {
     }
 
     /// Its columns from `first` on.
-    fn from_column(&self, first: usize) -> Self {
+    fn beyond_column(&self, first: usize) -> Self {
         Self { values: &self.values[first * self.column_stride..], ..*self }
     }
 
@@ -104,7 +104,7 @@ pub(super) fn product_by_columns<R: Real>(
         let sizes = [m, k, width.min(n - first)];
         // SAFETY: the part's columns lie within the m n reserved values, and no other part writes them; the assertion above
         // keeps the factors inside their slices.
-        unsafe { multiply(out.at(first), n, false, a, &b.from_column(first), sizes) };
+        unsafe { multiply(out.at(first), n, false, a, &b.beyond_column(first), sizes) };
     };
     if spreads {
         (0..n.div_ceil(width)).into_par_iter().for_each(part);

@@ -107,9 +107,10 @@ impl What {
     fn configs(&self) -> Result<Vec<PathBuf>> {
         let Some(folder) = &self.shipped else { return Ok(self.configs.clone()) };
         let start = if folder.is_empty() { "configs/".to_owned() } else { format!("configs/{folder}/") };
-        let found: Vec<PathBuf> = places::shipped(&start).map(PathBuf::from).collect();
+        let found: Vec<PathBuf> = places::shipped_experiments(&start).map(PathBuf::from).collect();
         if found.is_empty() {
-            let mut known: Vec<&str> = places::shipped("configs/").filter_map(|path| path.split('/').nth(1)).collect();
+            let mut known: Vec<&str> =
+                places::shipped_experiments("configs/").filter_map(|path| path.split('/').nth(1)).collect();
             known.dedup();
             return Err(anyhow!("no shipped config is below configs/{folder}; folders: {}", known.join(", "))).input();
         }

@@ -73,8 +73,7 @@ fn differences(configs: &[&Leaves]) -> Vec<Vec<(String, String)>> {
 fn names(settings: &[Vec<(String, String)>]) -> Vec<String> {
     let everywhere = |key: &str| settings.iter().all(|of| of.iter().any(|(name, _)| name == key));
     let short = |of: &Vec<(String, String)>| -> String {
-        let values: Vec<&str> =
-            of.iter().filter(|(key, _)| everywhere(key)).map(|(_, value)| value.as_str()).collect();
+        let values: Vec<&str> = of.iter().filter(|(key, _)| everywhere(key)).map(|(_, value)| value.as_str()).collect();
         values.join(", ")
     };
     let long = |of: &Vec<(String, String)>| -> String {
@@ -101,8 +100,11 @@ mod tests {
 
     #[test]
     fn variants_are_called_by_what_tells_them_apart() {
-        let softmax = config(json!({ "loss": { "name": "cross_entropy", "normalizer": { "name": "softmax" } }, "lr": 0.1 }));
-        let entmax = config(json!({ "loss": { "name": "cross_entropy", "normalizer": { "name": "entmax", "alpha": 1.5 } }, "lr": 0.1 }));
+        let softmax =
+            config(json!({ "loss": { "name": "cross_entropy", "normalizer": { "name": "softmax" } }, "lr": 0.1 }));
+        let entmax = config(
+            json!({ "loss": { "name": "cross_entropy", "normalizer": { "name": "entmax", "alpha": 1.5 } }, "lr": 0.1 }),
+        );
         let settings = differences(&[&softmax, &entmax]);
         assert_eq!(settings[0], [("loss.normalizer.name".to_owned(), "softmax".to_owned())]);
         assert_eq!(names(&settings), ["softmax", "entmax"]);

@@ -121,9 +121,11 @@ fn assemble(
     report.variants = variants;
     report.band = choice.band;
     report.x = "step".into();
-    report.notes.extend(runs.iter().filter(|run| run.summary.status != Status::Finished).map(|run| {
-        format!("{} ended after {} steps: {}", run.label, run.summary.steps, run.summary.status)
-    }));
+    report.notes.extend(
+        runs.iter()
+            .filter(|run| run.summary.status != Status::Finished)
+            .map(|run| format!("{} ended after {} steps: {}", run.label, run.summary.steps, run.summary.status)),
+    );
     Ok(Comparison { report, runs })
 }
 

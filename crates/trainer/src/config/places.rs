@@ -50,6 +50,14 @@ pub fn shipped(folder: &str) -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(name, _)| *name).filter(move |name| name.starts_with(folder))
 }
 
+/// Where the shipped sweeps are; the other configs are experiments.
+pub const SWEEPS: &str = "configs/ablations/";
+
+/// Shipped experiments below `folder`.
+pub fn shipped_experiments(folder: &str) -> impl Iterator<Item = &'static str> {
+    shipped(folder).filter(|name| !name.starts_with(SWEEPS))
+}
+
 /// Names of the shipped files in the folder of `path`.
 pub fn shipped_beside(path: &Path) -> impl Iterator<Item = String> {
     let folder = path.parent().map(normal).unwrap_or_default();

@@ -6,4 +6,5 @@ mod kill;
 mod making;
 mod messages;
 mod planning;
+mod report;
 mod support;

@@ -126,13 +126,9 @@ fn values(arg: &Arg, line: &Before, word: &str) -> Vec<Candidate> {
         (_, "set") => keys::assignments(word, &line.given),
         (_, "key") => keys::names(word, &line.given),
         (_, "config" | "configs") => paths::configs(word),
-        (_, "a" | "b") => {
-            let mut both = paths::runs(word);
-            both.extend(paths::configs(word));
-            both.sort_by(|a, b| a.value.cmp(&b.value));
-            both.dedup_by(|a, b| a.value == b.value);
-            both
-        }
+        (_, "sweep") => paths::sweeps(word),
+        (_, "a" | "b") => paths::runs_and(paths::configs(word), word),
+        ("report", "paths") => paths::runs_and(paths::sweeps(word), word),
         ("prune", "runs") => paths::names_of_runs(first("dir")),
         (_, "run" | "runs" | "resume") => paths::runs(word),
         (_, "device") => device::NAMES.iter().map(|name| Candidate::new(*name, "")).collect(),

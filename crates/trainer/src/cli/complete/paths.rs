@@ -6,8 +6,17 @@ use crate::{config::places, run};
 
 /// Config files on disk and inside the binary.
 pub fn configs(word: &str) -> Vec<Candidate> {
+    with_shipped(word, places::shipped_experiments("configs/"))
+}
+
+/// Sweep files on disk and inside the binary.
+pub fn sweeps(word: &str) -> Vec<Candidate> {
+    with_shipped(word, places::shipped(places::SWEEPS))
+}
+
+fn with_shipped(word: &str, shipped: impl Iterator<Item = &'static str>) -> Vec<Candidate> {
     let mut found = files(word, &|name| name.ends_with(".toml"));
-    for path in places::shipped("configs/") {
+    for path in shipped {
         let Some(rest) = path.strip_prefix(word) else { continue };
         // As far as the next folder.
         let end = rest.find('/').map_or(path.len(), |slash| word.len() + slash + 1);
@@ -35,6 +44,19 @@ pub fn runs(word: &str) -> Vec<Candidate> {
         found = files("", &|_| false);
     }
     found
+}
+
+/// Run folders and these.
+pub fn runs_and(files: Vec<Candidate>, word: &str) -> Vec<Candidate> {
+    let mut both = runs(word);
+    // A folder that is a run is not offered a second time as a folder.
+    let known =
+        |file: &Candidate, runs: &[Candidate]| runs.iter().any(|run| run.value == file.value.trim_end_matches('/'));
+    let others: Vec<Candidate> = files.into_iter().filter(|file| !known(file, &both)).collect();
+    both.extend(others);
+    both.sort_by(|a, b| a.value.cmp(&b.value));
+    both.dedup_by(|a, b| a.value == b.value);
+    both
 }
 
 /// The names of the runs in a folder.
