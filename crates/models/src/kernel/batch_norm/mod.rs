@@ -143,7 +143,7 @@ pub trait BatchNormKernel: Backend {
         forward::<Self>(saved, residual)
     }
 
-    /// Gradients of x, weight, bias and the residual.
+    /// Gradients of x, weight, bias and, if there was one, the residual; without one the last means nothing.
     fn batch_norm_backward(saved: BatchNormSaved<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 4] {
         backward::<Self>(saved, grad)
     }
