@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from machine import ROOT
+from machine import ROOT, busy, facts
 
 
 def same(script, name, ours, theirs):
@@ -51,9 +51,9 @@ def contest(subject, steps, kiln_median, options):
     return rounds
 
 
-def table(results):
+def table(results, unit):
     """The medians, and Kiln's over each, as Markdown."""
-    lines = ["| | contestant | ms | Kiln / it |", "|---|---|---:|---:|"]
+    lines = [f"| | contestant | {unit} | Kiln / it |", "|---|---|---:|---:|"]
     for subject, rounds in results.items():
         middle = {contestant: statistics.median(medians) for contestant, medians in rounds.items()}
         for contestant, ms in middle.items():
@@ -68,6 +68,27 @@ def each_round(results):
         for subject, of in results.items()
         for contestant, medians in of.items()
     )
+
+
+def measured(results, load, options, unit="ms"):
+    """What every page ends with: the table, the machine, and the medians of each round."""
+    return f"""{busy(load)}
+{table(results, unit)}
+
+{facts(options.kiln, options.threads, load)}
+
+Medians of each round, {unit}:
+
+{each_round(results)}
+"""
+
+
+def publish(page, result, options):
+    """Prints a page and, unless the options forbid it, replaces the committed one."""
+    print(page)
+    if not options.print_only:
+        result.parent.mkdir(exist_ok=True)
+        result.write_text(page)
 
 
 def parse(description, steps, warm_up):

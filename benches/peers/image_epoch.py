@@ -9,15 +9,13 @@ its fastest way on few cores. Its better memory format is found by the page of s
 
 import os
 import pathlib
-import sys
-import time
 
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from contest import each_round, parse, table
-from machine import Kiln, busy, facts
+from contest import contest, measured, parse, publish
+from machine import Kiln
 from torch_images import Cnn, ResNet
 
 RESULT = pathlib.Path(__file__).parent / "results/image_epoch.md"
@@ -69,17 +67,11 @@ def torch_epoch(subject, channels_last):
     return epoch
 
 
-def seconds(work):
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def kiln_epoch(kiln, subject, options):
-    """Kiln's seconds: the mean step, fed as in training, times the steps of an epoch."""
+    """Kiln's milliseconds: the mean step, fed as in training, times the steps of an epoch."""
     config, count, _ = SUBJECTS[subject]
     steps = -(-count // ROWS)
-    return kiln.run("bench", "step", config, "--steps", steps, "--threads", options.threads, "--json")["mean_ms"] * steps / 1e3
+    return kiln.run("bench", "step", config, "--steps", steps, "--threads", options.threads, "--json")["mean_ms"] * steps
 
 
 def report(results, load, options):
@@ -89,43 +81,21 @@ def report(results, load, options):
 Every training image once, in batches of {ROWS}: shuffled, scaled, on CIFAR-10 cropped and flipped; forward, cross-entropy, backward, the
 optimizer's step; f32. 55000 images train on MNIST and 45000 on CIFAR-10. Seconds: the median of {options.rounds} rounds, all contestants
 alternating in one run. Made by `benches/peers/image_epoch.sh`.
-{busy(load)}
-{table(results).replace("| ms |", "| s |")}
-
-{facts(options.kiln, options.threads, load)}
-
-Each round, s:
-
-{each_round(results)}
-"""
+{measured(results, load, options, "s")}"""
 
 
 def main():
-    options = parse(__doc__, 0, 0)
+    options = parse(__doc__, 1, 0)
+    options.round_warm_up = 0  # an epoch is long enough without
     load = os.getloadavg()[0]
     torch.set_num_threads(options.threads)
     kiln = Kiln(options.kiln, "image_epoch.py")
     results = {}
     for subject in SUBJECTS:
-        epochs = {
-            "eager": torch_epoch(subject, False),
-            "eager, channels last": torch_epoch(subject, True),
-            "Kiln": None,
-        }
-        order, rounds = list(epochs), {contestant: [] for contestant in epochs}
-        for number in range(options.rounds):
-            shift = number % len(order)
-            for contestant in order[shift:] + order[:shift]:
-                time.sleep(options.pause)
-                epoch = epochs[contestant]
-                rounds[contestant].append(seconds(epoch) if epoch else kiln_epoch(kiln, subject, options))
-            print(f"{subject}: round {number + 1} of {options.rounds}", file=sys.stderr)
-        results[subject] = rounds
-    page = report(results, load, options)
-    print(page)
-    if not options.print_only:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(page)
+        epochs = {"eager": torch_epoch(subject, False), "eager, channels last": torch_epoch(subject, True)}
+        rounds = contest(subject, epochs, lambda: kiln_epoch(kiln, subject, options), options)
+        results[subject] = {contestant: [ms / 1e3 for ms in medians] for contestant, medians in rounds.items()}
+    publish(report(results, load, options), RESULT, options)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-from contest import contest, each_round, parse, same, table
-from machine import Kiln, busy, facts
+from contest import contest, measured, parse, publish, same
+from machine import Kiln
 from torch_images import Cnn, ResNet, in_torch_layout, parameter_names
 
 RESULT = pathlib.Path(__file__).parent / "results/image_step.md"
@@ -100,15 +100,7 @@ convolutions of 32 and 64 filters, each with 2 x 2 max pooling, 1024 hidden valu
 shortcuts without parameters. Milliseconds: the median of {options.rounds} rounds, each the median of {options.steps} steps, all contestants
 alternating in one run. Both sides gave the same logits, loss and gradients in f64 before the first clock. Made by
 `benches/peers/image_step.sh`.
-{busy(load)}
-{table(results)}
-
-{facts(options.kiln, options.threads, load)}
-
-Medians of each round, ms:
-
-{each_round(results)}
-"""
+{measured(results, load, options)}"""
 
 
 def main():
@@ -122,11 +114,7 @@ def main():
         subject: contest(subject, torch_contestants(subject), lambda: kiln_median(kiln, subject, options), options)
         for subject in CONFIGS
     }
-    page = report(results, load, options)
-    print(page)
-    if not options.print_only:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(page)
+    publish(report(results, load, options), RESULT, options)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-from contest import contest, each_round, parse, same, table
-from machine import Kiln, busy, facts
+from contest import contest, measured, parse, publish, same
+from machine import Kiln
 from torch_attention import Decoder, encoder_layer, load, packed, tensor
 
 CONFIG = "configs/benchmarks/decoder_step.toml"
@@ -177,15 +177,7 @@ on {LAYER_ROWS} rows of {LENGTH} vectors; forward and backward to the gradients 
 of {options.rounds} rounds, each the median of {options.steps} steps, all contestants alternating in one run. Both sides gave the same numbers in
 f64, outputs, loss and all gradients, before the first clock. Made by `benches/peers/transformer_step.sh`; where the time goes
 stands in [the README](../README.md#the-transformer-where-the-time-goes).
-{busy(load)}
-{table(results)}
-
-{facts(options.kiln, options.threads, load)}
-
-Medians of each round, ms:
-
-{each_round(results)}
-"""
+{measured(results, load, options)}"""
 
 
 def main():
@@ -199,11 +191,7 @@ def main():
         subject: contest(subject, torch_contestants(subject), lambda: kiln_median(kiln, subject, options), options)
         for subject in (STEP, LAYER)
     }
-    page = report(results, load, options)
-    print(page)
-    if not options.print_only:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(page)
+    publish(report(results, load, options), RESULT, options)
 
 
 if __name__ == "__main__":
