@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{suggest, tree::Leaves};
+use crate::tree::Leaves;
 
 /// The distribution of one key of a random sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -97,7 +97,8 @@ impl Leaves for Distribution {
     }
 
     fn advice(key: &str) -> String {
-        let near = suggest::nearest(key, NAMES.iter().copied().chain(["samples", "seed"]));
+        let known: Vec<&str> = NAMES.iter().copied().chain(["samples", "seed"]).collect();
+        let near = kiln_config::nearest(key, &known);
         near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
     }
 }
